@@ -1,0 +1,38 @@
+// swift-tools-version: 6.1
+import Foundation
+import PackageDescription
+
+// The build is for the machine it runs on: `-Xcc -march=native` also sets Swift's own code generation.
+// MIDTRAIN_ARCH=x86-64-v3 (any name that clang's -march knows) builds for another one.
+let arch = ProcessInfo.processInfo.environment["MIDTRAIN_ARCH"] ?? "native"
+let native: [SwiftSetting] = [.unsafeFlags(["-Xcc", "-march=\(arch)"])]
+
+// A debug build of the vector loops is a hundred times slower, so kernels are optimised in every configuration.
+let kernels: [SwiftSetting] = native + [.unsafeFlags(["-O", "-wmo"])]
+
+let package = Package(
+  name: "midtrain",
+  products: [.executable(name: "midtrain", targets: ["midtrain"])],
+  targets: [
+    .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CReadline", providers: [.apt(["libreadline-dev"])]),
+    .target(name: "CLua", linkerSettings: [.linkedLibrary("lua5.4")]),
+
+    .target(name: "Kernels", dependencies: ["COpenBLAS"], swiftSettings: kernels),
+    .target(name: "Tensor", dependencies: ["Kernels"], swiftSettings: native),
+    .target(name: "Text", swiftSettings: native),
+    .target(name: "Model", dependencies: ["Tensor", "Kernels"], swiftSettings: native),
+    .target(name: "Train", dependencies: ["Model", "Tensor", "Text"], swiftSettings: native),
+    .target(
+      name: "Script", dependencies: ["CLua", "Train", "Model", "Tensor", "Text", "Kernels"], swiftSettings: native),
+    .executableTarget(name: "midtrain", dependencies: ["Script", "CReadline"], swiftSettings: native),
+
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels"], swiftSettings: native),
+    .testTarget(name: "TensorTests", dependencies: ["Tensor", "Kernels"], swiftSettings: native),
+    .testTarget(name: "TextTests", dependencies: ["Text"], swiftSettings: native),
+    .testTarget(name: "ModelTests", dependencies: ["Model", "Tensor", "Kernels"], swiftSettings: native),
+    .testTarget(name: "TrainTests", dependencies: ["Train", "Model", "Tensor", "Text"], swiftSettings: native),
+    .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
+    .testTarget(name: "midtrainTests", dependencies: ["midtrain"], swiftSettings: native),
+  ]
+)
