@@ -1,0 +1,142 @@
+// OpenBLAS: its start-up repair, its threads, and row-major single-precision matrix products.
+//
+// OpenBLAS 0.3.21 does not know newer processors and falls back to SSE3 code without a word, which costs a factor
+// of five. `BLAS.prepare()` chooses a better core in-process, before the first product, and checks the result.
+import COpenBLAS
+import Glibc
+
+/// A row-major matrix in memory that somebody else owns: element (i, j) is at `pointer[i * stride + j]`.
+public struct Matrix {
+  public var pointer: UnsafeMutablePointer<Float>
+  public var rows: Int
+  public var columns: Int
+  /// Distance between the starts of two rows, in elements; at least `columns`.
+  public var stride: Int
+  /// Whether products read the matrix as its transpose. `rows` and `columns` describe it as it lies in memory.
+  public var isTransposed = false
+
+  /// A matrix whose rows follow each other without a gap, unless a stride is given.
+  @inlinable
+  public init(_ pointer: UnsafeMutablePointer<Float>, rows: Int, columns: Int, stride: Int? = nil) {
+    self.pointer = pointer
+    self.rows = rows
+    self.columns = columns
+    self.stride = stride ?? columns
+  }
+
+  /// The same memory, read as its transpose by products.
+  @inlinable
+  public var transposed: Matrix {
+    var matrix = self
+    matrix.isTransposed.toggle()
+    return matrix
+  }
+}
+
+/// Matrix products on OpenBLAS.
+public enum BLAS {
+  /// What `prepare()` found and did.
+  public struct Status: Sendable {
+    /// OpenBLAS's version, such as `0.3.21`.
+    public let version: String
+    /// The code path in use, such as `SkylakeX`.
+    public let core: String
+    /// The code path that OpenBLAS had chosen by itself, where it was replaced.
+    public let replacedCore: String?
+    /// Whether a product of two random matrices agrees with a plain loop.
+    public let isVerified: Bool
+  }
+
+  /// Repairs OpenBLAS's choice of core where it is poorer than the processor, sets the thread count, and checks a
+  /// product against a plain loop. The work is done once, at the first use.
+  @discardableResult
+  public static func prepare() -> Status { status }
+
+  /// The state of OpenBLAS after its repair.
+  public static let status: Status = {
+    let before = coreName
+    if getenv("OPENBLAS_CORETYPE") == nil, let better = betterCore(than: before) { switchCore(to: better) }
+    openblas_set_num_threads(Int32(Processor.defaultThreadCount))
+    let after = coreName
+    let words = String(cString: openblas_get_config()).split(separator: " ")
+    return Status(
+      version: words.count > 1 ? String(words[1]) : "unknown", core: after,
+      replacedCore: after == before ? nil : before, isVerified: productIsRight())
+  }()
+
+  /// Runs `body` with products on the calling thread alone: for code that itself runs on several threads.
+  static func withOneThread<Result>(_ body: () -> Result) -> Result {
+    let threads = openblas_get_num_threads()
+    openblas_set_num_threads(1)
+    defer { openblas_set_num_threads(threads) }
+    return body()
+  }
+
+  /// Sets the number of threads that one product may use.
+  static func setThreadCount(_ count: Int) { openblas_set_num_threads(Int32(count)) }
+
+  /// `c = alpha · a · b + beta · c`. Transposed operands are read in place.
+  public static func multiply(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float = 1, beta: Float = 0) {
+    let inner = a.isTransposed ? a.rows : a.columns
+    precondition((a.isTransposed ? a.columns : a.rows) == c.rows, "product: rows of a and c differ")
+    precondition((b.isTransposed ? b.rows : b.columns) == c.columns, "product: columns of b and c differ")
+    precondition((b.isTransposed ? b.columns : b.rows) == inner, "product: inner sizes differ")
+    if c.rows == 0 || c.columns == 0 { return }
+    cblas_sgemm(
+      CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
+      blasint(c.rows), blasint(c.columns), blasint(inner), alpha, a.pointer, blasint(a.stride),
+      b.pointer, blasint(b.stride), beta, c.pointer, blasint(c.stride))
+  }
+
+  private static var coreName: String { String(cString: openblas_get_corename()) }
+
+  /// The core that fits the processor, if the present one is poorer.
+  private static func betterCore(than core: String) -> String? {
+    let wide: Set = ["SkylakeX", "Cooperlake", "SapphireRapids"]
+    if Processor.hasAVX512 { return wide.contains(core) ? nil : "SkylakeX" }
+    if Processor.hasAVX2 { return wide.union(["Haswell", "Zen"]).contains(core) ? nil : "Haswell" }
+    return nil
+  }
+
+  /// Makes OpenBLAS choose its code path again. The two functions are exported but not documented, so they are
+  /// looked up by name; where they are missing, the process starts itself again with the environment set.
+  private static func switchCore(to core: String) {
+    setenv("OPENBLAS_CORETYPE", core, 1)
+    typealias Function = @convention(c) () -> Void
+    guard let quit = dlsym(nil, "gotoblas_dynamic_quit"), let start = dlsym(nil, "gotoblas_dynamic_init") else {
+      execv("/proc/self/exe", CommandLine.unsafeArgv)
+      return
+    }
+    unsafeBitCast(quit, to: Function.self)()
+    unsafeBitCast(start, to: Function.self)()
+  }
+
+  private static func productIsRight() -> Bool {
+    let (m, n, k) = (37, 53, 71)
+    var state: UInt32 = 12345
+    func random(_ count: Int) -> [Float] {
+      (0..<count).map { _ in
+        state = state &* 1_664_525 &+ 1_013_904_223
+        return Float(state >> 8) / Float(1 << 24) - 0.5
+      }
+    }
+    var (a, b, c) = (random(m * k), random(k * n), [Float](repeating: 0, count: m * n))
+    a.withUnsafeMutableBufferPointer { a in
+      b.withUnsafeMutableBufferPointer { b in
+        c.withUnsafeMutableBufferPointer { c in
+          multiply(
+            Matrix(a.baseAddress!, rows: m, columns: k), Matrix(b.baseAddress!, rows: k, columns: n),
+            into: Matrix(c.baseAddress!, rows: m, columns: n))
+        }
+      }
+    }
+    for i in 0..<m {
+      for j in 0..<n {
+        var sum = 0.0
+        for p in 0..<k { sum += Double(a[i * k + p]) * Double(b[p * n + j]) }
+        if abs(sum - Double(c[i * n + j])) > 1e-4 { return false }
+      }
+    }
+    return true
+  }
+}

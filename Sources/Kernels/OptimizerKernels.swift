@@ -1,0 +1,86 @@
+// Kernels of an optimiser step: gradient norms and AdamW.
+import Glibc
+
+/// Kernels over parameters and their gradients.
+public enum OptimizerKernels {
+  /// Elements that one thread takes at a time; fixed, so that no result depends on the number of threads.
+  private static let grain = 1 << 15
+
+  /// Number of partial sums that `squareSums` writes for `count` elements.
+  public static func partialCount(_ count: Int) -> Int { (count + grain - 1) / grain }
+
+  /// Writes Σ g² of each piece of a gradient to `partials`; a non-finite element makes its piece non-finite.
+  public static func squareSums(
+    _ g: UnsafePointer<Float>, count: Int, partials: UnsafeMutablePointer<Float>
+  ) {
+    ThreadPool.shared.forEach(count: count, grain: grain) { piece in
+      let start = g + piece.lowerBound
+      partials[piece.lowerBound / grain] = VectorKernels.dot(start, start, piece.count)
+    }
+  }
+
+  /// Settings of one AdamW step.
+  public struct AdamW: Sendable {
+    public var learningRate: Float
+    public var beta1: Float
+    public var beta2: Float
+    public var epsilon: Float
+    public var weightDecay: Float
+    /// What gradients are multiplied by first: the clipping coefficient.
+    public var gradientScale: Float
+    /// 1-based number of this step, for the bias corrections.
+    public var step: Int
+
+    public init(
+      learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float, gradientScale: Float,
+      step: Int
+    ) {
+      self.learningRate = learningRate
+      self.beta1 = beta1
+      self.beta2 = beta2
+      self.epsilon = epsilon
+      self.weightDecay = weightDecay
+      self.gradientScale = gradientScale
+      self.step = step
+    }
+  }
+
+  /// One step of AdamW (Loshchilov and Hutter, arXiv:1711.05101), as PyTorch computes it: decay first, then
+  /// w −= lr / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε).
+  public static func adamW(
+    weights w: UnsafeMutablePointer<Float>, gradient g: UnsafePointer<Float>, first m: UnsafeMutablePointer<Float>,
+    second v: UnsafeMutablePointer<Float>, count: Int, settings: AdamW
+  ) {
+    let step = Double(settings.step)
+    let correction1 = 1 - pow(Double(settings.beta1), step)
+    let correction2 = 1 - pow(Double(settings.beta2), step)
+    let rate = Vector(repeating: Float(Double(settings.learningRate) / correction1))
+    let decay = Vector(repeating: 1 - settings.learningRate * settings.weightDecay)
+    let rootScale = Vector(repeating: Float(1 / correction2.squareRoot()))
+    let (scale, epsilon) = (Vector(repeating: settings.gradientScale), Vector(repeating: settings.epsilon))
+    let (keep1, keep2) = (Vector(repeating: settings.beta1), Vector(repeating: settings.beta2))
+    let (take1, take2) = (Vector(repeating: 1 - settings.beta1), Vector(repeating: 1 - settings.beta2))
+    ThreadPool.shared.forEach(count: count, grain: grain) { piece in
+      var i = piece.lowerBound
+      while i < piece.upperBound {
+        let n = min(16, piece.upperBound - i)
+        let isWhole = n == 16
+        let gradient = (isWhole ? g.vector(i) : g.partial(i, n)) * scale
+        let first = multiplyAdd(isWhole ? m.vector(i) : m.partial(i, n), keep1, gradient * take1)
+        let second = multiplyAdd(isWhole ? v.vector(i) : v.partial(i, n), keep2, gradient * gradient * take2)
+        let denominator = multiplyAdd(second.squareRoot(), rootScale, epsilon)
+        let weight = (isWhole ? w.vector(i) : w.partial(i, n)) * decay - rate * first / denominator
+        if isWhole {
+          m.store(first, i)
+          v.store(second, i)
+          w.store(weight, i)
+        } else {
+          m.store(first, i, n)
+          v.store(second, i, n)
+          w.store(weight, i, n)
+        }
+        i += n
+      }
+    }
+  }
+}

@@ -1,0 +1,135 @@
+// The pool that runs everything which is not a large matrix product: attention, row-wise kernels, sampling.
+//
+// Threads spin for a few microseconds after a region, because the next one usually follows at once, and then park,
+// because OpenBLAS's own threads need the processors. Work is handed out in pieces whose bounds depend on the size
+// of the problem alone, never on the number of threads, so that results do not depend on it either.
+import Glibc
+import Synchronization
+
+/// A fixed set of threads that run one parallel region at a time.
+public final class ThreadPool: @unchecked Sendable {
+  /// The pool of the process.
+  public static let shared = ThreadPool(threadCount: Processor.defaultThreadCount)
+
+  /// Threads that take part in a region, the calling one included.
+  public let threadCount: Int
+
+  private let regionLock: UnsafeMutablePointer<pthread_mutex_t>
+  private let parkLock: UnsafeMutablePointer<pthread_mutex_t>
+  private let wake: UnsafeMutablePointer<pthread_cond_t>
+  private let generation = Atomic<Int>(0)
+  private let nextPiece = Atomic<Int>(0)
+  private let workersInside = Atomic<Int>(0)
+  private let parked = Atomic<Int>(0)
+  // Written by the caller of a region before `generation` is advanced, read by workers after they saw that.
+  private var body: ((Int, Int) -> Void)?
+  private var pieces = 0
+
+  private static let spins = 4_000
+
+  init(threadCount: Int) {
+    self.threadCount = threadCount
+    regionLock = .allocate(capacity: 1)
+    parkLock = .allocate(capacity: 1)
+    wake = .allocate(capacity: 1)
+    pthread_mutex_init(regionLock, nil)
+    pthread_mutex_init(parkLock, nil)
+    pthread_cond_init(wake, nil)
+    for slot in 1..<max(1, threadCount) {
+      var thread = pthread_t()
+      // The pool lives as long as the process, so a thread need not give its start back before it ends.
+      let start = Unmanaged.passRetained(WorkerStart(pool: self, slot: slot)).toOpaque()
+      let status = pthread_create(
+        &thread, nil,
+        { start in
+          let start = Unmanaged<WorkerStart>.fromOpaque(start!).takeRetainedValue()
+          start.pool.work(slot: start.slot)
+          return nil
+        }, start)
+      precondition(status == 0, "cannot start a thread: \(String(cString: strerror(status)))")
+      pthread_detach(thread)
+    }
+  }
+
+  /// Calls `body` once for each piece of `0..<count`, pieces being `grain` long but for the last, on all threads.
+  /// A region inside a region, or beside one on another thread, runs on its calling thread.
+  ///
+  /// OpenBLAS is held to one thread meanwhile, so a body may call it.
+  public func forEach(count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+    forEach(count: count, grain: grain) { range, _ in body(range) }
+  }
+
+  /// The same; `body` also gets a number below `threadCount` that no other thread of the region has at that time,
+  /// to choose its scratch memory by.
+  public func forEach(count: Int, grain: Int, _ body: (Range<Int>, Int) -> Void) {
+    let grain = max(1, grain)
+    let pieces = (count + grain - 1) / grain
+    func run(_ piece: Int, _ slot: Int) { body(piece * grain..<min(count, (piece + 1) * grain), slot) }
+    guard pieces > 1, threadCount > 1, pthread_mutex_trylock(regionLock) == 0 else {
+      for piece in 0..<pieces { run(piece, 0) }
+      return
+    }
+    defer { pthread_mutex_unlock(regionLock) }
+    BLAS.withOneThread {
+      withoutActuallyEscaping(run) { run in
+        self.body = run
+        self.pieces = pieces
+        nextPiece.store(0, ordering: .relaxed)
+        workersInside.store(threadCount - 1, ordering: .relaxed)
+        generation.add(1, ordering: .sequentiallyConsistent)
+        if parked.load(ordering: .sequentiallyConsistent) > 0 {
+          pthread_mutex_lock(parkLock)
+          pthread_cond_broadcast(wake)
+          pthread_mutex_unlock(parkLock)
+        }
+        takePieces(slot: 0, run)
+        var turns = 0
+        while workersInside.load(ordering: .acquiring) > 0 {
+          turns += 1
+          if turns > Self.spins { sched_yield() }
+        }
+        self.body = nil
+      }
+    }
+  }
+
+  private func takePieces(slot: Int, _ run: (Int, Int) -> Void) {
+    while true {
+      let piece = nextPiece.add(1, ordering: .relaxed).oldValue
+      if piece >= pieces { return }
+      run(piece, slot)
+    }
+  }
+
+  private func work(slot: Int) {
+    var seen = 0
+    while true {
+      var turns = 0
+      while generation.load(ordering: .acquiring) == seen {
+        turns += 1
+        if turns > Self.spins { park(whileGenerationIs: seen) }
+      }
+      seen += 1
+      if let body { takePieces(slot: slot, body) }
+      workersInside.subtract(1, ordering: .releasing)
+    }
+  }
+
+  private func park(whileGenerationIs seen: Int) {
+    pthread_mutex_lock(parkLock)
+    parked.add(1, ordering: .sequentiallyConsistent)
+    while generation.load(ordering: .sequentiallyConsistent) == seen { pthread_cond_wait(wake, parkLock) }
+    parked.subtract(1, ordering: .sequentiallyConsistent)
+    pthread_mutex_unlock(parkLock)
+  }
+}
+
+private final class WorkerStart {
+  let pool: ThreadPool
+  let slot: Int
+
+  init(pool: ThreadPool, slot: Int) {
+    self.pool = pool
+    self.slot = slot
+  }
+}

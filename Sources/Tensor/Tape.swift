@@ -1,0 +1,157 @@
+// Reverse-mode differentiation over a dynamic tape.
+//
+// An operation that has an input in need of a gradient leaves a node. `backward` walks the nodes that a result
+// depends on, newest first. Gradients are accumulated where they belong: a backward rule gets the memory of its
+// input's gradient and `beta`, 0 if that memory is new and 1 if it holds a sum already, just as a matrix product
+// takes them. A node is used up by the walk, so its saved tensors are freed on the way.
+import Glibc
+import Synchronization
+
+/// An operation on the tape.
+final class Node {
+  let op: Op
+  let inputs: [Tensor]
+  let shape: [Int]
+  /// Later nodes have larger numbers.
+  let number: Int
+  /// Turns the gradient of the result into gradients of the inputs; nil once it has run.
+  var backward: ((Tensor) -> Void)?
+  /// The gradient of the result, summed so far.
+  var gradient: Tensor?
+
+  private static let counter = Atomic<Int>(0)
+
+  init(op: Op, inputs: [Tensor], shape: [Int], backward: @escaping (Tensor) -> Void) {
+    self.op = op
+    self.inputs = inputs
+    self.shape = shape
+    self.backward = backward
+    number = Self.counter.add(1, ordering: .relaxed).newValue
+  }
+
+  // A chain of a hundred thousand nodes must not be freed by recursion as deep.
+  deinit {
+    var pending = inputs.compactMap { $0.node }
+    for input in inputs { input.releaseNodeIfSoleOwner(&pending) }
+  }
+}
+
+/// Whether operations are recorded on the calling thread.
+public enum Tape {
+  private static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    pthread_key_create(&key, nil)
+    return key
+  }()
+
+  /// True unless inside `withoutRecording`.
+  public static var isRecording: Bool { pthread_getspecific(key) == nil }
+
+  /// Runs `body` without recording, on this thread.
+  public static func withoutRecording<Result, Failure: Error>(
+    _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let before = pthread_getspecific(key)
+    pthread_setspecific(key, UnsafeRawPointer(bitPattern: 1))
+    defer { pthread_setspecific(key, before) }
+    return try body()
+  }
+}
+
+extension Tensor {
+  /// Puts this result of `op` on the tape if a gradient can flow to one of its inputs. `backward` gets the gradient
+  /// of the result, contiguous, and calls `accumulate` on the inputs.
+  func recorded(_ op: Op, _ inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
+    if Tape.isRecording, inputs.contains(where: \.needsGradient) {
+      node = Node(op: op, inputs: inputs, shape: shape, backward: backward)
+    }
+    return self
+  }
+
+  /// Hands out the memory for this tensor's gradient: `body` overwrites it if `beta` is 0 and adds to it if 1.
+  /// Not called if no gradient is wanted here.
+  func accumulate(_ body: (_ gradient: UnsafeMutablePointer<Float>, _ beta: Float) -> Void) {
+    guard needsGradient else { return }
+    if let gradient = pendingGradient {
+      body(gradient.pointer, 1)
+    } else {
+      let gradient = Tensor(uninitialized: shape)
+      body(gradient.pointer, 0)
+      pendingGradient = gradient
+    }
+  }
+
+  /// Adds a finished gradient of this tensor's shape. The first one is kept as it is if nobody else holds it
+  /// (`mayKeep`), without a copy.
+  func accumulate(_ finished: Tensor, mayKeep: Bool = false) {
+    guard needsGradient else { return }
+    let finished = finished.contiguousCopyIfNeeded()
+    if pendingGradient == nil, mayKeep {
+      pendingGradient = finished.shape == shape ? finished : Tensor(storage: finished.storage, shape: shape, offset: finished.offset)
+      return
+    }
+    accumulate { gradient, beta in
+      if beta == 0 {
+        gradient.update(from: finished.pointer, count: finished.count)
+      } else {
+        TensorKernels.add(finished.pointer, to: gradient, finished.count)
+      }
+    }
+  }
+
+  private var pendingGradient: Tensor? {
+    get { node.map(\.gradient) ?? gradient }
+    set {
+      if let node { node.gradient = newValue } else { gradient = newValue }
+    }
+  }
+
+  /// Forgets the gradient, so that the next one starts from zero.
+  public func zeroGradient() { gradient = nil }
+
+  /// Adds the gradient of this scalar to `gradient` of every leaf that it depends on. The tape behind it is used up.
+  ///
+  /// - Throws: if this is no scalar, was not recorded, or its tape was used before.
+  public func backward() throws(TensorError) {
+    guard count == 1 else {
+      throw TensorError("backward: expected a tensor with one element, got shape \(shape); reduce it with sum() or mean()")
+    }
+    guard let root = node else {
+      if requiresGradient {
+        accumulate(Tensor(repeating: 1, shape: shape))
+        return
+      }
+      throw TensorError("backward: this tensor does not depend on anything that requires a gradient")
+    }
+    guard root.backward != nil else {
+      throw TensorError("backward: the tape of this tensor was used by an earlier backward(); compute it again")
+    }
+    root.gradient = Tensor(repeating: 1, shape: shape)
+    for node in root.reachable() {
+      guard let rule = node.backward else { 
+        throw TensorError("backward: the tape behind \(node.op.rawValue) was used by an earlier backward(); compute it again")
+      }
+      node.backward = nil
+      if let gradient = node.gradient {
+        node.gradient = nil
+        Tape.withoutRecording { rule(gradient) }
+      }
+    }
+  }
+}
+
+extension Node {
+  /// This node and all it depends on, newest first: every node after all that use its result.
+  fileprivate func reachable() -> [Node] {
+    var seen: Set<ObjectIdentifier> = [ObjectIdentifier(self)]
+    var found = [self]
+    var next = 0
+    while next < found.count {
+      for input in found[next].inputs {
+        if let node = input.node, seen.insert(ObjectIdentifier(node)).inserted { found.append(node) }
+      }
+      next += 1
+    }
+    return found.sorted { $0.number > $1.number }
+  }
+}
