@@ -132,7 +132,8 @@ public enum AttentionKernels {
   ///   - scratch: `forwardScratch` floats.
   public static func forward(
     q: UnsafePointer<Float>, k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>,
-    out: UnsafeMutablePointer<Float>, logSums: UnsafeMutablePointer<Float>?, scratch: UnsafeMutablePointer<Float>,
+    out: UnsafeMutablePointer<Float>, logSums: UnsafeMutablePointer<Float>?,
+    scratch: UnsafeMutablePointer<Float>,
     plan: AttentionPlan, shape: AttentionShape
   ) {
     let perThread = plan.scratchCount(shape, backward: false)
@@ -140,7 +141,8 @@ public enum AttentionKernels {
     ThreadPool.shared.forEach(count: tasks, grain: 1) { range, slot in
       for task in range {
         let block = plan.blocks[task / shape.keyHeads]
-        let work = BlockWork(block, shape, keyHead: task % shape.keyHeads, scratch: scratch + slot * perThread)
+        let work = BlockWork(
+          block, shape, keyHead: task % shape.keyHeads, scratch: scratch + slot * perThread)
         work.loadQueries(q)
         work.scores(k)
         work.softmax(logSums: logSums)

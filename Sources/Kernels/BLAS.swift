@@ -103,7 +103,8 @@ public enum BLAS {
   private static func switchCore(to core: String) {
     setenv("OPENBLAS_CORETYPE", core, 1)
     typealias Function = @convention(c) () -> Void
-    guard let quit = dlsym(nil, "gotoblas_dynamic_quit"), let start = dlsym(nil, "gotoblas_dynamic_init") else {
+    guard let quit = dlsym(nil, "gotoblas_dynamic_quit"), let start = dlsym(nil, "gotoblas_dynamic_init")
+    else {
       execv("/proc/self/exe", CommandLine.unsafeArgv)
       return
     }

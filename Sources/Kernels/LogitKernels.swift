@@ -55,7 +55,8 @@ public enum LogitKernels {
   /// d/dlogits = (g_lp · (1[target] − p) − g_H · p · (log p + H)) / T.
   public static func logProbabilitiesBackward(
     _ logits: UnsafeMutablePointer<Float>, targets: UnsafePointer<Int32>,
-    inverseTemperatures: UnsafePointer<Float>, logSums: UnsafePointer<Float>, entropies: UnsafePointer<Float>?,
+    inverseTemperatures: UnsafePointer<Float>, logSums: UnsafePointer<Float>,
+    entropies: UnsafePointer<Float>?,
     dlogProbabilities: UnsafePointer<Float>, dentropies: UnsafePointer<Float>?, rows N: Int, columns V: Int
   ) {
     ThreadPool.shared.forEach(count: N, grain: 1) { rows in

@@ -32,7 +32,8 @@ public enum OptimizerKernels {
     public var step: Int
 
     public init(
-      learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float, gradientScale: Float,
+      learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float,
+      gradientScale: Float,
       step: Int
     ) {
       self.learningRate = learningRate
@@ -48,7 +49,8 @@ public enum OptimizerKernels {
   /// One step of AdamW (Loshchilov and Hutter, arXiv:1711.05101), as PyTorch computes it: decay first, then
   /// w −= lr / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε).
   public static func adamW(
-    weights w: UnsafeMutablePointer<Float>, gradient g: UnsafePointer<Float>, first m: UnsafeMutablePointer<Float>,
+    weights w: UnsafeMutablePointer<Float>, gradient g: UnsafePointer<Float>,
+    first m: UnsafeMutablePointer<Float>,
     second v: UnsafeMutablePointer<Float>, count: Int, settings: AdamW
   ) {
     let step = Double(settings.step)

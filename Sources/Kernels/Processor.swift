@@ -38,7 +38,9 @@ public enum Processor {
     while getline(&line, &capacity, file) > 0, let line {
       let text = String(cString: line)
       guard let colon = text.firstIndex(of: ":") else { continue }
-      if text[..<colon].trimmingSuffix(while: \.isWhitespace) == name { return text[text.index(after: colon)...] }
+      if text[..<colon].trimmingSuffix(while: \.isWhitespace) == name {
+        return text[text.index(after: colon)...]
+      }
     }
     return ""
   }

@@ -5,34 +5,53 @@
 // input's gradient and `beta`, 0 if that memory is new and 1 if it holds a sum already, just as a matrix product
 // takes them. A node is used up by the walk, so its saved tensors are freed on the way.
 import Glibc
+import Kernels
 import Synchronization
 
 /// An operation on the tape.
 final class Node {
   let op: Op
-  let inputs: [Tensor]
-  let shape: [Int]
+  /// Empty once the node is used up.
+  private(set) var inputs: [Tensor]
   /// Later nodes have larger numbers.
   let number: Int
   /// Turns the gradient of the result into gradients of the inputs; nil once it has run.
-  var backward: ((Tensor) -> Void)?
+  private(set) var backward: ((Tensor) -> Void)?
   /// The gradient of the result, summed so far.
   var gradient: Tensor?
 
   private static let counter = Atomic<Int>(0)
 
-  init(op: Op, inputs: [Tensor], shape: [Int], backward: @escaping (Tensor) -> Void) {
+  init(op: Op, inputs: [Tensor], backward: @escaping (Tensor) -> Void) {
     self.op = op
     self.inputs = inputs
-    self.shape = shape
     self.backward = backward
     number = Self.counter.add(1, ordering: .relaxed).newValue
   }
 
-  // A chain of a hundred thousand nodes must not be freed by recursion as deep.
+  /// Hands the gradient on to the inputs and lets go of everything that was kept for that.
+  func run() {
+    let (rule, gradient) = (backward, gradient)
+    self.gradient = nil
+    backward = nil
+    if let rule, let gradient { Tape.withoutRecording { rule(gradient) } }
+    inputs = []
+  }
+
+  // A chain of nodes may be hundreds of thousands long: it must not be freed by recursion.
   deinit {
-    var pending = inputs.compactMap { $0.node }
-    for input in inputs { input.releaseNodeIfSoleOwner(&pending) }
+    backward = nil
+    var pending = inputs
+    inputs = []
+    while var tensor = pending.popLast() {
+      guard isKnownUniquelyReferenced(&tensor), var node = tensor.node else { continue }
+      tensor.node = nil
+      if isKnownUniquelyReferenced(&node) {
+        node.backward = nil
+        pending += node.inputs
+        node.inputs = []
+      }
+    }
   }
 }
 
@@ -60,10 +79,11 @@ public enum Tape {
 
 extension Tensor {
   /// Puts this result of `op` on the tape if a gradient can flow to one of its inputs. `backward` gets the gradient
-  /// of the result, contiguous, and calls `accumulate` on the inputs.
+  /// of the result, contiguous, and calls `accumulate` on the inputs. It must not capture the result itself (that
+  /// would be a cycle) but `detached()` of it.
   func recorded(_ op: Op, _ inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
     if Tape.isRecording, inputs.contains(where: \.needsGradient) {
-      node = Node(op: op, inputs: inputs, shape: shape, backward: backward)
+      node = Node(op: op, inputs: inputs, backward: backward)
     }
     return self
   }
@@ -81,20 +101,20 @@ extension Tensor {
     }
   }
 
-  /// Adds a finished gradient of this tensor's shape. The first one is kept as it is if nobody else holds it
-  /// (`mayKeep`), without a copy.
+  /// Adds a finished gradient with this tensor's elements in row-major order. The first one is kept without a copy
+  /// where `mayKeep` says that nobody else will use its storage.
   func accumulate(_ finished: Tensor, mayKeep: Bool = false) {
     guard needsGradient else { return }
     let finished = finished.contiguousCopyIfNeeded()
     if pendingGradient == nil, mayKeep {
-      pendingGradient = finished.shape == shape ? finished : Tensor(storage: finished.storage, shape: shape, offset: finished.offset)
+      pendingGradient = Tensor(storage: finished.storage, shape: shape, offset: finished.offset)
       return
     }
     accumulate { gradient, beta in
       if beta == 0 {
         gradient.update(from: finished.pointer, count: finished.count)
       } else {
-        TensorKernels.add(finished.pointer, to: gradient, finished.count)
+        VectorKernels.add(finished.pointer, gradient, into: gradient, finished.count)
       }
     }
   }
@@ -114,7 +134,8 @@ extension Tensor {
   /// - Throws: if this is no scalar, was not recorded, or its tape was used before.
   public func backward() throws(TensorError) {
     guard count == 1 else {
-      throw TensorError("backward: expected a tensor with one element, got shape \(shape); reduce it with sum() or mean()")
+      throw TensorError(
+        "backward: expected a tensor with one element, got shape \(shape); reduce it with sum() or mean()")
     }
     guard let root = node else {
       if requiresGradient {
@@ -123,20 +144,14 @@ extension Tensor {
       }
       throw TensorError("backward: this tensor does not depend on anything that requires a gradient")
     }
-    guard root.backward != nil else {
-      throw TensorError("backward: the tape of this tensor was used by an earlier backward(); compute it again")
-    }
     root.gradient = Tensor(repeating: 1, shape: shape)
-    for node in root.reachable() {
-      guard let rule = node.backward else { 
-        throw TensorError("backward: the tape behind \(node.op.rawValue) was used by an earlier backward(); compute it again")
-      }
-      node.backward = nil
-      if let gradient = node.gradient {
-        node.gradient = nil
-        Tape.withoutRecording { rule(gradient) }
-      }
+    let nodes = root.reachable()
+    if let used = nodes.first(where: { $0.backward == nil }) {
+      root.gradient = nil
+      throw TensorError(
+        "backward: the tape behind \(used.op.rawValue) was used by an earlier backward(); compute it again")
     }
+    for node in nodes { node.run() }
   }
 }
 

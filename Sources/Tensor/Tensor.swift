@@ -71,9 +71,11 @@ public final class Tensor: @unchecked Sendable {
   public var pointer: UnsafeMutablePointer<Float> { storage.pointer + offset }
 
   /// Whether the elements lie in row-major order without gaps.
-  public var isContiguous: Bool { zip(shape, zip(strides, Self.contiguousStrides(shape))).allSatisfy { size, stride in
-    size == 1 || stride.0 == stride.1
-  } }
+  public var isContiguous: Bool {
+    zip(shape, zip(strides, Self.contiguousStrides(shape))).allSatisfy { size, stride in
+      size == 1 || stride.0 == stride.1
+    }
+  }
 
   /// The elements in row-major order.
   public var values: [Float] {
@@ -83,12 +85,16 @@ public final class Tensor: @unchecked Sendable {
 
   /// The value of a tensor with one element.
   public func item() throws(TensorError) -> Float {
-    guard count == 1 else { throw TensorError("item: expected a tensor with one element, got shape \(shape)") }
+    guard count == 1 else {
+      throw TensorError("item: expected a tensor with one element, got shape \(shape)")
+    }
     return pointer.pointee
   }
 
   /// The same values without a place on the tape.
-  public func detached() -> Tensor { Tensor(storage: storage, shape: shape, strides: strides, offset: offset) }
+  public func detached() -> Tensor {
+    Tensor(storage: storage, shape: shape, strides: strides, offset: offset)
+  }
 
   /// Whether a gradient can flow to this tensor.
   var needsGradient: Bool { requiresGradient || node != nil }
