@@ -82,10 +82,12 @@ public enum BLAS {
     precondition((b.isTransposed ? b.rows : b.columns) == c.columns, "product: columns of b and c differ")
     precondition((b.isTransposed ? b.columns : b.rows) == inner, "product: inner sizes differ")
     if c.rows == 0 || c.columns == 0 { return }
+    // BLAS wants a stride of at least 1, also for matrices that are empty because the inner size is 0.
+    func stride(_ matrix: Matrix) -> blasint { blasint(max(1, matrix.stride)) }
     cblas_sgemm(
       CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
-      blasint(c.rows), blasint(c.columns), blasint(inner), alpha, a.pointer, blasint(a.stride),
-      b.pointer, blasint(b.stride), beta, c.pointer, blasint(c.stride))
+      blasint(c.rows), blasint(c.columns), blasint(inner), alpha, a.pointer, stride(a),
+      b.pointer, stride(b), beta, c.pointer, stride(c))
   }
 
   private static var coreName: String { String(cString: openblas_get_corename()) }

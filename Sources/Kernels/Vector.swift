@@ -49,7 +49,7 @@ func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector { c.addingProd
 func exponential(_ x: Vector) -> Vector {
   let magic = Vector(repeating: 12_582_912)
   var clamped = x.replacing(with: -87.336_54, where: x .< -87.336_54)
-  clamped = clamped.replacing(with: 88.376_26, where: x .> 88.376_26)
+  clamped = clamped.replacing(with: 88.722_83, where: x .> 88.722_83)
   let shifted = multiplyAdd(clamped, Vector(repeating: 1.442_695_04), magic)
   let n = shifted - magic
   var r = multiplyAdd(n, Vector(repeating: -0.693_359_375), clamped)
@@ -64,7 +64,7 @@ func exponential(_ x: Vector) -> Vector {
   let exponent = unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< SIMD16<UInt32>(repeating: 23)
   let scaled = unsafeBitCast(unsafeBitCast(p, to: SIMD16<UInt32>.self) &+ exponent, to: Vector.self)
   var result = scaled.replacing(with: 0, where: x .< -87.336_54)
-  result = result.replacing(with: .infinity, where: x .> 88.722_84)
+  result = result.replacing(with: .infinity, where: x .> 88.722_83)
   return result.replacing(with: x, where: x .!= x)
 }
 
@@ -97,6 +97,23 @@ func mapVector(
     i += 16
   }
   if i < count { out.store(f(a.partial(i, count - i), b.partial(i, count - i)), i, count - i) }
+}
+
+/// Adds `f` of each pair of floats to `out`.
+@inline(__always)
+func accumulateVector(
+  _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ count: Int,
+  _ f: (Vector, Vector) -> Vector
+) {
+  var i = 0
+  while i + 16 <= count {
+    out.store(out.vector(i) + f(a.vector(i), b.vector(i)), i)
+    i += 16
+  }
+  if i < count {
+    let n = count - i
+    out.store(out.partial(i, n) + f(a.partial(i, n), b.partial(i, n)), i, n)
+  }
 }
 
 /// Adds `f` of sixteen floats at a time, in four independent sums.

@@ -15,8 +15,8 @@ extension Tensor {
     let (x, w) = (contiguousCopyIfNeeded(), weight.contiguousCopyIfNeeded())
     let result = Tensor(uninitialized: [N, M])
     BLAS.multiply(x.matrix, w.matrix.transposed, into: result.matrix)
-    if let bias {
-      RowKernels.addBias(bias.contiguousCopyIfNeeded().pointer, to: result.pointer, rows: N, columns: M)
+    if let bias = bias?.contiguousCopyIfNeeded() {
+      RowKernels.addBias(bias.pointer, to: result.pointer, rows: N, columns: M)
     }
     return result.recorded(.linear, [self, weight] + (bias.map { [$0] } ?? [])) { [x, w] dy in
       self.accumulate { dx, beta in
@@ -29,6 +29,13 @@ extension Tensor {
         RowKernels.sumRows(dy.pointer, into: db, beta: beta, rows: N, columns: M)
       }
     }
+  }
+
+  /// `linear` from elementary operations: the definition that tests hold it to.
+  package func composedLinear(_ weight: Tensor, bias: Tensor? = nil) throws(TensorError) -> Tensor {
+    let product = try matmul(weight.transposed())
+    guard let bias else { return product }
+    return try product.adding(bias)
   }
 
   /// A contiguous (N, C) tensor as an operand of products.
