@@ -1,7 +1,85 @@
 // Lua 5.4's C API and the longjmp-safe bridge over which Swift uses it.
+//
+// lua_error and lua_yield are longjmp; across Swift frames they leak every object and skip every `defer`. So
+// Swift calls only API functions that the manual marks `-` or `m`, and a native function *returns* what is to
+// happen: the trampoline in CLua.c raises or yields once Swift's frames are gone.
 #ifndef MIDTRAIN_CLUA_H
 #define MIDTRAIN_CLUA_H
+#include <stddef.h>
+#include <stdint.h>
 #include <lua5.4/lua.h>
 #include <lua5.4/lauxlib.h>
 #include <lua5.4/lualib.h>
+
+static const int CLUA_REGISTRY = LUA_REGISTRYINDEX;
+
+// What a native function returns: a number of results (>= 0) on top of the stack, or one of these.
+static const int CLUA_RAISE = -1;  // raise the value on top of the stack
+static const int CLUA_YIELD = -2;  // yield to the scheduler
+
+// Calls `function`, or continues it when it had yielded.
+typedef int (*clua_dispatch)(lua_State *L, void *function, int continued);
+
+// The pointer that each state carries for its owner; coroutines share their main thread's.
+static inline void *clua_owner(lua_State *L) { return *(void **)lua_getextraspace(L); }
+static inline void clua_set_owner(lua_State *L, void *owner) { *(void **)lua_getextraspace(L) = owner; }
+
+// ---- Functions and metatables
+
+// Pushes a closure that calls `function` through `dispatch`.
+void clua_push_function(lua_State *L, clua_dispatch dispatch, void *function);
+
+// Pushes an __index function: a key in `methods` gives its value; one in `getters` (name -> light userdata)
+// calls that function with the object; any other calls `missing` with object and key. Both tables are on top
+// of the stack, getters uppermost, and are popped.
+void clua_push_index(lua_State *L, clua_dispatch dispatch, void *missing);
+
+// Pushes a __newindex function: a key in `setters` calls that function with object and value; any other calls
+// `missing` with object and key. The setters table is on top of the stack and is popped.
+void clua_push_newindex(lua_State *L, clua_dispatch dispatch, void *missing);
+
+// ---- State
+
+// A lua_CFunction: opens the standard libraries, with coroutine functions that know which coroutine runs.
+int clua_open_libraries(lua_State *L);
+// A lua_CFunction: tostring, with the `__tostring` and `__name` of its argument.
+int clua_tostring(lua_State *L);
+void clua_use_incremental_collector(lua_State *L);
+void clua_collect(lua_State *L);
+size_t clua_memory(lua_State *L);  // bytes that Lua itself holds
+
+// ---- Calls that note which coroutine runs, so that an interrupt finds it
+
+int clua_pcall(lua_State *L, int arguments, int results, int handler);
+// `patient`: the first press of Ctrl-C leaves this coroutine (a background job) alone, the second stops it.
+int clua_resume(lua_State *co, lua_State *from, int arguments, int *results, int patient);
+
+// ---- Lists of numbers, raw access
+
+void clua_push_floats(lua_State *L, const float *values, size_t count);
+void clua_push_doubles(lua_State *L, const double *values, size_t count);
+void clua_push_int32s(lua_State *L, const int32_t *values, size_t count);
+void clua_push_integers(lua_State *L, const int64_t *values, size_t count);
+// These return 0, or the 1-based position of the first element that does not fit the type.
+size_t clua_read_floats(lua_State *L, int index, float *values, size_t count);
+size_t clua_read_doubles(lua_State *L, int index, double *values, size_t count);
+size_t clua_read_int32s(lua_State *L, int index, int32_t *values, size_t count);
+// lua_next for a key that is nil or came from the last call, with the table unchanged since: it cannot raise
+// then.
+int clua_next(lua_State *L, int index);
+
+// ---- Interrupts
+
+int clua_wake_descriptor(void);  // an eventfd
+// Makes SIGINT stop what runs on the calling thread, which is the one that runs Lua. `wake_fd` (an eventfd)
+// is written at each press.
+void clua_install_interrupt(int wake_fd);
+// Presses since the last clear, as far as they concern the code that runs now on the Lua thread.
+int clua_interrupt_level(void);
+void clua_clear_interrupt(void);
+// True when the native operation that calls this should stop: an interrupt for one on the Lua thread, a
+// cancelled job for one on the worker thread.
+int clua_should_stop(void);
+void clua_become_worker(void);      // the calling thread is the worker: no signals here
+void clua_stop_worker(int stop);
 #endif

@@ -1,0 +1,166 @@
+// Ctrl-C. A permanent count hook would cost 150 %, so the signal handler installs one on the coroutine that
+// runs. Hooks belong to one coroutine, and coroutine.resume switches behind our back; hence resume and wrap
+// here, which note the running coroutine and otherwise do what Lua's own do. The hook stays until the top
+// level clears the interrupt: `pcall` catches the error once, and the next instruction raises it again.
+#include "CLua.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static lua_State *_Atomic running;  // the coroutine that runs Lua code now, or NULL
+static atomic_int patient;          // a background job runs: the first press is not meant for it
+static atomic_int presses;
+static atomic_int worker_stop;
+static pthread_t lua_thread;
+static int wake = -1;
+static _Thread_local int on_worker;
+
+int clua_interrupt_level(void) {
+  int level = atomic_load(&presses) - atomic_load(&patient);
+  return level > 0 ? level : 0;
+}
+
+static void stop(lua_State *L, lua_Debug *debug) {
+  (void)debug;
+  if (clua_interrupt_level() > 0) luaL_error(L, "interrupted");
+  lua_sethook(L, NULL, 0, 0);  // left over from an interrupt that is dealt with
+}
+
+// Only instructions count at the first press, so that native `__close` functions still do their work.
+static void arm(lua_State *L) {
+  int level = clua_interrupt_level();
+  if (L == NULL || level == 0) return;
+  lua_sethook(L, stop, level > 1 ? LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT : LUA_MASKCOUNT, 1);
+}
+
+static void pressed(int signal) {
+  if (!pthread_equal(pthread_self(), lua_thread)) {
+    pthread_kill(lua_thread, signal);  // some library's thread caught it
+    return;
+  }
+  int saved = errno;
+  atomic_fetch_add(&presses, 1);
+  arm(atomic_load(&running));
+  uint64_t one = 1;
+  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
+  errno = saved;
+}
+
+int clua_wake_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+void clua_install_interrupt(int wake_fd) {
+  lua_thread = pthread_self();
+  wake = wake_fd;
+  struct sigaction action = { .sa_handler = pressed };
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);  // no SA_RESTART: waiting ends with EINTR
+}
+
+void clua_clear_interrupt(void) { atomic_store(&presses, 0); }
+
+int clua_should_stop(void) { return on_worker ? atomic_load(&worker_stop) : clua_interrupt_level() > 0; }
+
+void clua_become_worker(void) {
+  on_worker = 1;
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+void clua_stop_worker(int stop) { atomic_store(&worker_stop, stop); }
+
+// ---- Switching coroutines
+
+static lua_State *enter(lua_State *L) {
+  lua_State *previous = atomic_exchange(&running, L);
+  arm(L);
+  return previous;
+}
+
+int clua_pcall(lua_State *L, int arguments, int results, int handler) {
+  lua_State *previous = enter(L);
+  int status = lua_pcall(L, arguments, results, handler);
+  enter(previous);
+  return status;
+}
+
+int clua_resume(lua_State *co, lua_State *from, int arguments, int *results, int is_patient) {
+  int outer = atomic_exchange(&patient, is_patient);
+  lua_State *previous = enter(co);
+  int status = lua_resume(co, from, arguments, results);
+  atomic_store(&patient, outer);
+  enter(previous);
+  return status;
+}
+
+// Moves `arguments` values to `co`, resumes it and moves what it gives to L: their number, or -1 and a
+// message.
+static int switch_to(lua_State *L, lua_State *co, int arguments) {
+  if (!lua_checkstack(co, arguments)) {
+    lua_pushliteral(L, "too many arguments to resume");
+    return -1;
+  }
+  lua_xmove(L, co, arguments);
+  int results = 0;
+  int status = clua_resume(co, L, arguments, &results, atomic_load(&patient));
+  if (status != LUA_OK && status != LUA_YIELD) {
+    lua_xmove(co, L, 1);
+    return -1;
+  }
+  if (!lua_checkstack(L, results + 1)) {
+    lua_pop(co, results);
+    lua_pushliteral(L, "too many results to resume");
+    return -1;
+  }
+  lua_xmove(co, L, results);
+  return results;
+}
+
+static int resume(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTHREAD);
+  int results = switch_to(L, lua_tothread(L, 1), lua_gettop(L) - 1);
+  lua_pushboolean(L, results >= 0);
+  if (results < 0) results = 1;
+  lua_insert(L, -results - 1);
+  return results + 1;
+}
+
+static int wrapped(lua_State *L) {
+  lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+  int results = switch_to(L, co, lua_gettop(L));
+  if (results >= 0) return results;
+  int status = lua_status(co);
+  if (status != LUA_OK && status != LUA_YIELD) {
+    lua_xmove(L, co, 1);  // closing its variables may give another error
+    lua_resetthread(co);
+    lua_xmove(co, L, 1);
+  }
+  if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+  return lua_error(L);
+}
+
+static int wrap(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_State *co = lua_newthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 1);
+  lua_pushcclosure(L, wrapped, 1);
+  return 1;
+}
+
+int clua_open_libraries(lua_State *L) {
+  luaL_openlibs(L);
+  lua_getglobal(L, "coroutine");
+  lua_pushcfunction(L, resume);
+  lua_setfield(L, -2, "resume");
+  lua_pushcfunction(L, wrap);
+  lua_setfield(L, -2, "wrap");
+  return 0;
+}

@@ -1,0 +1,84 @@
+// The machine around a script: time, files and folders, memory.
+import CLua
+import Glibc
+
+extension Registry {
+  /// `mid.clock`, `mid.exists`, `mid.mkdir`, `mid.rename`, `mid.memory`, `mid.version`.
+  package func addSystem() {
+    value("version", midtrainVersion)
+
+    function(
+      "clock", "Seconds of a clock that never jumps; only differences mean something.", returns: "number",
+      example: "t = mid.clock(); train(); print(mid.clock() - t)"
+    ) { call in
+      try call.return(monotonicSeconds())
+    }
+
+    function(
+      "exists", "Whether a file or folder is there.", [Parameter("path", "string")], returns: "boolean",
+      example: "if mid.exists \"runs/first\" then … end"
+    ) { call in
+      try call.return(access(call[1].string(), F_OK) == 0)
+    }
+
+    function(
+      "mkdir", "Makes a folder and the folders above it; one that exists is fine.",
+      [Parameter("path", "string")],
+      example: "mid.mkdir \"runs/first\""
+    ) { call in
+      let path = try call[1].string()
+      var prefix = path.hasPrefix("/") ? "/" : ""
+      for part in path.split(separator: "/") {
+        prefix += part + "/"
+        guard mkdir(prefix, 0o777) == 0 || errno == EEXIST || errno == EISDIR else {
+          throw systemError(prefix)
+        }
+      }
+      var status = stat()
+      guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+        throw ScriptError("\(path) exists and is not a folder")
+      }
+      return .none
+    }
+
+    function(
+      "rename", "Renames a file or folder in one step; a file that has the new name is replaced.",
+      [Parameter("from", "string"), Parameter("to", "string")],
+      example: "mid.rename(\"runs/first.tmp\", \"runs/first\")"
+    ) { call in
+      let from = try call[1].string()
+      let to = try call[2].string()
+      guard rename(from, to) == 0 else { throw systemError("\(from) → \(to)") }
+      return .none
+    }
+
+    function(
+      "memory",
+      "Bytes that Lua holds itself (`lua`), that its objects keep outside (`native`), and the process's peak (`peak`).",
+      returns: "table", example: "print(mid.memory().native)"
+    ) { call in
+      var usage = rusage()
+      getrusage(RUSAGE_SELF.rawValue, &usage)
+      return try call.return(
+        [
+          "lua": Int(clua_memory(call.lua)), "native": call.state.memory.bytes,
+          "peak": usage.ru_maxrss * 1024,
+        ] as Table)
+    }
+  }
+}
+
+/// The version that `midtrain --version` prints.
+package let midtrainVersion = "0.1"
+
+/// Seconds of the monotonic clock.
+package func monotonicSeconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+/// What the last system call did not do, and why.
+func systemError(_ subject: String) -> ScriptError {
+  ScriptError("\(subject): \(String(cString: strerror(errno)))")
+}

@@ -1,0 +1,199 @@
+import CLua
+
+/// A Lua state with the native module in it. It belongs to the thread that made it; all Lua code runs there.
+package final class LuaState {
+  let lua: LuaPointer
+  package let registry: Registry
+  package let memory: NativeMemory
+  let references = ReferencePool()
+  package private(set) lazy var scheduler = Scheduler(self)
+  /// Source text of chunks that are not files, by chunk name, for tracebacks.
+  private var sources: [String: String] = [:]
+  private let messageHandler: NativeFunction
+
+  /// Opens the standard libraries and `midtrain.native`, the table of everything in the registry.
+  package init(_ registry: Registry) {
+    guard let lua = luaL_newstate() else { fatalError("not enough memory for a Lua state") }
+    self.lua = lua
+    self.registry = registry
+    memory = NativeMemory(lua)
+    messageHandler = NativeFunction(
+      "traceback", kind: .function, [Parameter("message", "any")], returns: "string", doc: "", example: "",
+      body: .immediate { call in
+        try call.return(errorMessage(call.lua, 1) + "\n" + call.state.traceback(of: call.lua, from: 1))
+      })
+    clua_set_owner(lua, Unmanaged.passUnretained(self).toOpaque())
+    clua_use_incremental_collector(lua)
+    lua_pushcclosure(lua, clua_open_libraries, 0)
+    guard lua_pcallk(lua, 0, 0, 0, 0, nil) == LUA_OK else { fatalError("Lua's libraries do not open") }
+    installNativeModule()
+  }
+
+  deinit {
+    scheduler.shutDown()
+    lua_close(lua)
+  }
+
+  /// The state that a Lua stack belongs to.
+  static func of(_ lua: LuaPointer) -> LuaState {
+    Unmanaged<LuaState>.fromOpaque(clua_owner(lua)!).takeUnretainedValue()
+  }
+
+  func type<Object: LuaObject>(of type: Object.Type) -> LuaType<Object> { registry.type(of: type) }
+
+  // MARK: Running code
+
+  /// Compiles a chunk and leaves it on the stack.
+  ///
+  /// - Parameters:
+  ///   - code: Lua source text, or a compiled chunk.
+  ///   - name: As Lua wants it: `@path`, or `=title` for text that is not a file.
+  /// - Throws: `ScriptError`, whose kind is `incomplete` when more text could make it right.
+  package func load(_ code: [UInt8], name: String) throws {
+    if name.hasPrefix("=") { sources[name] = String(decoding: code, as: UTF8.self) }
+    let status = code.withUnsafeBytes { bytes in
+      luaL_loadbufferx(lua, bytes.assumingMemoryBound(to: CChar.self).baseAddress, bytes.count, name, nil)
+    }
+    guard status == LUA_OK else {
+      let message = errorMessage(lua, -1)
+      lua_settop(lua, -2)
+      throw ScriptError(message, message.hasSuffix("<eof>") ? .incomplete : .syntax)
+    }
+  }
+
+  /// Calls the function below its `arguments` on the stack and leaves `results` values there (or all of
+  /// them).
+  ///
+  /// - Throws: `ScriptError` with a traceback; its kind is `interrupted` after Ctrl-C.
+  package func call(arguments: Int32 = 0, results: Int32 = LUA_MULTRET) throws {
+    let handler = lua_gettop(lua) - arguments
+    push(messageHandler)
+    lua_rotate(lua, handler, 1)
+    let status = clua_pcall(lua, arguments, results, handler)
+    lua_rotate(lua, handler, -1)
+    lua_settop(lua, -2)
+    guard status != LUA_OK else { return }
+    let message = errorMessage(lua, -1)
+    lua_settop(lua, -2)
+    throw ScriptError(message, clua_interrupt_level() > 0 ? .interrupted : .failure)
+  }
+
+  /// Compiles and runs text.
+  package func run(_ code: String, name: String = "=(text)") throws {
+    let base = lua_gettop(lua)
+    defer { lua_settop(lua, base) }
+    try load(Array(code.utf8), name: name)
+    try call(results: 0)
+  }
+
+  /// Sets a global variable.
+  package func setGlobal(_ name: String, to value: some LuaPushable) throws {
+    let base = lua_gettop(lua)
+    defer { lua_settop(lua, base) }
+    lua_rawgeti(lua, CLUA_REGISTRY, lua_Integer(LUA_RIDX_GLOBALS))
+    try Stack(lua: lua).push(name)
+    try Stack(lua: lua).push(value)
+    lua_rawset(lua, -3)
+  }
+
+  // MARK: Native module
+
+  func push(_ function: NativeFunction) {
+    clua_push_function(lua, dispatch, pointer(to: function))
+  }
+
+  private func installNativeModule() {
+    for type in registry.types { type.install(in: lua) }
+    lua_getfield(lua, CLUA_REGISTRY, LUA_LOADED_TABLE)
+    "midtrain.native".push(on: Stack(lua: lua))
+    lua_createtable(lua, 0, Int32(registry.functions.count + registry.values.count))
+    for function in registry.functions {
+      let path = function.name.split(separator: ".").dropFirst().map(String.init)
+      for table in path.dropLast() { enterTable(table) }
+      path.last!.push(on: Stack(lua: lua))
+      push(function)
+      lua_rawset(lua, -3)
+      lua_settop(lua, -Int32(path.count - 1) - 1)
+    }
+    for (name, value) in registry.values {
+      name.push(on: Stack(lua: lua))
+      do { try value.push(on: Stack(lua: lua)) } catch { preconditionFailure("mid.\(name): \(error)") }
+      lua_rawset(lua, -3)
+    }
+    lua_rawset(lua, -3)
+    lua_settop(lua, -2)
+  }
+
+  /// Pushes the table in a field of the table on top of the stack, and makes it if need be.
+  private func enterTable(_ name: String) {
+    name.push(on: Stack(lua: lua))
+    if lua_rawget(lua, -2) == LUA_TTABLE { return }
+    lua_settop(lua, -2)
+    lua_createtable(lua, 0, 0)
+    name.push(on: Stack(lua: lua))
+    lua_pushvalue(lua, -2)
+    lua_rawset(lua, -4)
+  }
+
+  // MARK: Tracebacks
+
+  /// The calls that led to where a stack is now, each Lua line with its source text.
+  func traceback(of lua: LuaPointer, from firstLevel: Int32) -> String {
+    var lines = ["stack traceback:"]
+    var files = SourceFiles(texts: sources)
+    var debug = lua_Debug()
+    var level = firstLevel
+    while lua_getstack(lua, level, &debug) != 0 {
+      level += 1
+      if level - firstLevel == 12, lua_getstack(lua, level + 12, &debug) != 0 {
+        var last = level + 12
+        while lua_getstack(lua, last, &debug) != 0 { last += 1 }
+        lines.append("  … \(last - 10 - level) more")
+        level = last - 10
+        continue
+      }
+      lua_getinfo(lua, "Slnt", &debug)
+      let source = withUnsafePointer(to: &debug.short_src) {
+        $0.withMemoryRebound(to: CChar.self, capacity: Int(LUA_IDSIZE)) { String(cString: $0) }
+      }
+      let place = debug.currentline > 0 ? "\(source):\(debug.currentline)" : source
+      lines.append("  \(place): in \(functionName(debug))" + (debug.istailcall != 0 ? " (tail call)" : ""))
+      if debug.currentline > 0,
+        let line = files.line(Int(debug.currentline), of: String(cString: debug.source))
+      {
+        lines.append("    \(debug.currentline) │ \(line)")
+      }
+    }
+    return lines.joined(separator: "\n")
+  }
+}
+
+/// What to call the function of a stack level.
+private func functionName(_ debug: lua_Debug) -> String {
+  if debug.name != nil {
+    let kind = String(cString: debug.namewhat)
+    return "\(kind.isEmpty ? "function" : kind) '\(String(cString: debug.name))'"
+  }
+  switch String(cString: debug.what) {
+  case "main": return "main chunk"
+  case "C": return "native code"
+  default: return "function at line \(debug.linedefined)"
+  }
+}
+
+/// The message of an error value, with what `__tostring` says for objects.
+func errorMessage(_ lua: LuaPointer, _ index: Int32) -> String {
+  if lua_isstring(lua, index) != 0 {
+    lua_pushvalue(lua, index)  // converting a number must not change the value itself
+    defer { lua_settop(lua, -2) }
+    return string(lua, -1)
+  }
+  let value = lua_absindex(lua, index)
+  lua_pushcclosure(lua, clua_tostring, 0)
+  lua_pushvalue(lua, value)
+  defer { lua_settop(lua, -2) }
+  guard lua_pcallk(lua, 1, 1, 0, 0, nil) == LUA_OK, lua_type(lua, -1) == LUA_TSTRING else {
+    return "(the error is \(describeValue(lua, value)), not a message)"
+  }
+  return string(lua, -1)
+}

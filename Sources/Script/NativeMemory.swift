@@ -1,0 +1,35 @@
+import CLua
+
+/// Memory that Lua keeps alive without knowing its size. A tensor is a few bytes to Lua's collector, so it
+/// would let gigabytes pile up; past a soft limit everything unreachable is collected at once. When nearly
+/// all of it survives, it is in use, and the limit grows.
+package final class NativeMemory {
+  /// Bytes that objects held by Lua keep.
+  package private(set) var bytes = 0
+  /// Where the next full collection happens, in bytes.
+  package var softLimit = 256 << 20
+  /// Full collections so far.
+  package private(set) var collections = 0
+  private let lua: LuaPointer
+  private var isCollecting = false
+
+  init(_ lua: LuaPointer) { self.lua = lua }
+
+  func add(_ count: Int) {
+    bytes += count
+    guard bytes > softLimit, !isCollecting else { return }
+    let before = bytes
+    collect()
+    if Double(bytes) > 0.8 * Double(before) { softLimit = max(softLimit, bytes) * 14 / 10 }
+  }
+
+  func remove(_ count: Int) { bytes -= count }
+
+  /// Frees every unreachable object now, for instance when an allocation failed.
+  package func collect() {
+    isCollecting = true
+    defer { isCollecting = false }
+    collections += 1
+    clua_collect(lua)
+  }
+}

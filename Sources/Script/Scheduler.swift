@@ -1,0 +1,190 @@
+import CLua
+import Glibc
+
+/// Runs jobs on the Lua thread, each until it waits for something: a native operation on the worker thread, a
+/// time, another job. Whoever owns the main loop (the prompt, or a script that waits) gives it turns.
+package final class Scheduler {
+  private unowned let state: LuaState
+  private let engine = Engine()
+  /// The jobs that are not over, oldest first.
+  private var jobs: [Job] = []
+  private var current: Job?
+  private var lastNumber = 0
+
+  /// Told of a job that failed while nobody waited for it.
+  package var onFailure: (String) -> Void = { writeError($0) }
+  /// Failures that were reported through `onFailure`.
+  package private(set) var reportedFailures = 0
+
+  init(_ state: LuaState) { self.state = state }
+
+  func shutDown() { engine.shutDown() }
+
+  // MARK: For the main loop
+
+  /// Readable when a turn is due, and after Ctrl-C.
+  package var wakeDescriptor: Int32 { engine.wakeDescriptor }
+
+  package var hasJobs: Bool { !jobs.isEmpty }
+
+  /// Milliseconds until a turn is due if the wake descriptor stays silent; -1 for no limit, as `poll` takes
+  /// it.
+  package var timeout: Int32 { timeout(or: nil) }
+
+  private func timeout(or deadline: Double?) -> Int32 {
+    if jobs.contains(where: { $0.status == .ready }) { return 0 }
+    let times = jobs.compactMap { if case .wait(let wait) = $0.pending { wait.deadline } else { nil } }
+    guard let next = (times + (deadline.map { [$0] } ?? [])).min() else { return -1 }
+    return Int32(clamping: Int(max(0, (next - monotonicSeconds()) * 1000).rounded(.up)))
+  }
+
+  /// Runs every job that has what it waited for. False when there was none.
+  @discardableResult
+  package func turn() -> Bool {
+    let finished = engine.takeFinished()
+    for job in jobs where job.status == .waiting {
+      switch job.pending {
+      case .operation(let operation):
+        if finished.contains(where: { $0 === operation }) { job.status = .ready }
+      case .wait(let wait): if wait.isOver || job.isCancelled { job.status = .ready }
+      case nil: break
+      }
+    }
+    let ready = jobs.filter { $0.status == .ready }
+    for job in ready where job.status == .ready { resume(job) }
+    jobs.removeAll { $0.status.isOver }
+    return !ready.isEmpty
+  }
+
+  /// Gives turns until every job is over.
+  package func finishAll() throws {
+    try pump(until: { self.jobs.isEmpty })
+  }
+
+  /// Cancels every job and lets each come to its end.
+  package func cancelAll() throws {
+    for job in jobs { cancel(job) }
+    try finishAll()
+  }
+
+  private func pump(until isOver: () -> Bool, deadline: Double? = nil) throws {
+    while !isOver() {
+      if isInterrupted() { throw ScriptError("interrupted", .interrupted) }
+      if turn() { continue }
+      if isOver() { return }
+      let milliseconds = timeout(or: deadline)
+      guard
+        milliseconds >= 0 || jobs.contains(where: { if case .operation = $0.pending { true } else { false } })
+      else {
+        throw ScriptError("this would wait for ever: the jobs that are left wait for each other")
+      }
+      var descriptor = pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0)
+      poll(&descriptor, 1, milliseconds)
+    }
+  }
+
+  // MARK: Jobs
+
+  /// Makes a job of the function and arguments on top of a stack; it starts at the next turn.
+  func spawn(from lua: LuaPointer, arguments: Int32) -> Job {
+    lastNumber += 1
+    let job = Job(number: lastNumber, from: lua, arguments: arguments)
+    jobs.append(job)
+    return job
+  }
+
+  func cancel(_ job: Job) {
+    guard !job.status.isOver else { return }
+    job.isCancelled = true
+    if case .operation(let operation) = job.pending { engine.cancel(operation) }
+  }
+
+  private func resume(_ job: Job) {
+    if job.isCancelled, job.arguments >= 0, job.pending == nil {  // it never started
+      job.status = .cancelled
+      return
+    }
+    let outer = current
+    current = job
+    job.status = .running
+    var count: Int32 = 0
+    let arguments = max(0, job.arguments)
+    job.arguments = -1
+    let status = clua_resume(job.lua, state.lua, arguments, &count, 1)
+    current = outer
+    switch status {
+    case LUA_YIELD:
+      lua_settop(job.lua, -count - 1)
+      // A bare coroutine.yield() in the job only gives way to others.
+      job.status = job.pending == nil ? .ready : .waiting
+    case LUA_OK:
+      job.results = count
+      job.status = .done
+    default:
+      fail(job)
+    }
+  }
+
+  private func fail(_ job: Job) {
+    let message = errorMessage(job.lua, -1) + "\n" + state.traceback(of: job.lua, from: 0)
+    lua_resetthread(job.lua)
+    job.status = job.isCancelled ? .cancelled : .failed
+    guard !job.isCancelled else { return }
+    job.failure = message
+    guard job.waiters == 0 else { return }
+    reportedFailures += 1
+    onFailure("job \(job.number) failed: \(message)")
+  }
+
+  // MARK: Calls that wait
+
+  /// The job whose own coroutine this is, if it can yield here. A coroutine inside a job, or a callback from
+  /// native code, cannot reach the scheduler by yielding, so it waits in place.
+  private func yieldingJob(_ lua: LuaPointer) throws -> Job? {
+    guard let job = current else { return nil }
+    if job.isCancelled { throw ScriptError("cancelled") }
+    return job.lua == lua && lua_isyieldable(lua) != 0 ? job : nil
+  }
+
+  /// Does a native function's work: on the worker, with a yield, for a job; in place otherwise.
+  func run(_ work: @escaping Work, for call: Call) throws -> Int32 {
+    guard let job = try yieldingJob(call.lua) else {
+      return try engine.runInline(work)(call.stack).count
+    }
+    let operation = Operation(work)
+    job.pending = .operation(operation)
+    engine.submit(operation)
+    return CLUA_YIELD
+  }
+
+  /// Waits for something else, giving turns to other jobs.
+  func wait(_ wait: Wait, for call: Call) throws -> Int32 {
+    if case .job(let target) = wait.condition {
+      if target === current { throw ScriptError("a job cannot wait for itself") }
+      target.waiters += 1
+    }
+    if let job = try yieldingJob(call.lua) {
+      job.pending = .wait(wait)
+      return CLUA_YIELD
+    }
+    defer { if case .job(let target) = wait.condition { target.waiters -= 1 } }
+    try pump(until: { wait.isOver }, deadline: wait.deadline)
+    return try wait.completion(call.stack).count
+  }
+
+  /// Goes on with the call that the current job waited in.
+  func finish(_ lua: LuaPointer) throws -> Int32 {
+    guard let job = current, let pending = job.pending else { preconditionFailure("nothing was waited for") }
+    job.pending = nil
+    let stack = Stack(lua: lua)
+    switch pending {
+    case .operation(let operation):
+      if job.isCancelled { throw ScriptError("cancelled") }
+      return try operation.result!.get()(stack).count
+    case .wait(let wait):
+      if case .job(let target) = wait.condition { target.waiters -= 1 }
+      if job.isCancelled { throw ScriptError("cancelled") }
+      return try wait.completion(stack).count
+    }
+  }
+}
