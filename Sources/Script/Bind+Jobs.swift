@@ -7,8 +7,8 @@ extension Registry {
     function(
       "spawn",
       """
-      Runs a function as a job: beside the prompt and other jobs. Native operations inside it run on another thread \
-      while other Lua code goes on.
+      Runs a function as a job: beside the prompt and other jobs. Native operations inside it run on another \
+      thread while other Lua code goes on.
       """,
       [Parameter("f", "fun(...)", "what to run"), Parameter("...", "any", "its arguments", optional: true)],
       returns: "Job", example: "job = mid.spawn(function() return model:entropy(text) end)"

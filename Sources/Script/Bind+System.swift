@@ -54,7 +54,10 @@ extension Registry {
 
     function(
       "memory",
-      "Bytes that Lua holds itself (`lua`), that its objects keep outside (`native`), and the process's peak (`peak`).",
+      """
+      Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the \
+      process has held (`peak`).
+      """,
       returns: "table", example: "print(mid.memory().native)"
     ) { call in
       var usage = rusage()

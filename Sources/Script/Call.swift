@@ -34,7 +34,9 @@ package struct Call {
     if let object = try type.object(lua, 1) { return object }
     let found = describeValue(lua, 1)
     throw ScriptError(
-      "\(function.name) was called on \(found), not on a \(type.name); write `object:\(function.shortName)(…)`"
+      """
+      \(function.name) was called on \(found), not on a \(type.name); write `object:\(function.shortName)(…)`
+      """
     )
   }
 }
