@@ -77,6 +77,11 @@ public enum BLAS {
 
   /// `c = alpha · a · b + beta · c`. Transposed operands are read in place.
   public static func multiply(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float = 1, beta: Float = 0) {
+    prepare()
+    product(a, b, into: c, alpha: alpha, beta: beta)
+  }
+
+  private static func product(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float, beta: Float) {
     let inner = a.isTransposed ? a.rows : a.columns
     precondition((a.isTransposed ? a.columns : a.rows) == c.rows, "product: rows of a and c differ")
     precondition((b.isTransposed ? b.rows : b.columns) == c.columns, "product: columns of b and c differ")
@@ -127,9 +132,9 @@ public enum BLAS {
     a.withUnsafeMutableBufferPointer { a in
       b.withUnsafeMutableBufferPointer { b in
         c.withUnsafeMutableBufferPointer { c in
-          multiply(
+          product(
             Matrix(a.baseAddress!, rows: m, columns: k), Matrix(b.baseAddress!, rows: k, columns: n),
-            into: Matrix(c.baseAddress!, rows: m, columns: n))
+            into: Matrix(c.baseAddress!, rows: m, columns: n), alpha: 1, beta: 0)
         }
       }
     }

@@ -17,13 +17,15 @@ public final class ThreadPool: @unchecked Sendable {
   private let regionLock: UnsafeMutablePointer<pthread_mutex_t>
   private let parkLock: UnsafeMutablePointer<pthread_mutex_t>
   private let wake: UnsafeMutablePointer<pthread_cond_t>
-  private let generation = Atomic<Int>(0)
-  private let nextPiece = Atomic<Int>(0)
-  private let workersInside = Atomic<Int>(0)
+  /// The number of the region in the upper half, the next piece to take in the lower one. Taking a piece is one
+  /// compare-and-exchange on both, so a thread that comes late cannot take a piece of a region it did not mean.
+  private let ticket = Atomic<UInt64>(0)
+  private let piecesDone = Atomic<Int>(0)
   private let parked = Atomic<Int>(0)
-  // Written by the caller of a region before `generation` is advanced, read by workers after they saw that.
+  // Written by the caller of a region before it publishes the ticket; read only by who has taken a piece, and a
+  // region does not end before each piece that was taken is done.
   private var body: ((Int, Int) -> Void)?
-  private var pieces = 0
+  private let pieces = Atomic<Int>(0)
 
   private static let spins = 4_000
 
@@ -73,18 +75,18 @@ public final class ThreadPool: @unchecked Sendable {
     BLAS.withOneThread {
       withoutActuallyEscaping(run) { run in
         self.body = run
-        self.pieces = pieces
-        nextPiece.store(0, ordering: .relaxed)
-        workersInside.store(threadCount - 1, ordering: .relaxed)
-        generation.add(1, ordering: .sequentiallyConsistent)
+        self.pieces.store(pieces, ordering: .relaxed)
+        piecesDone.store(0, ordering: .relaxed)
+        let region = (ticket.load(ordering: .relaxed) >> 32) &+ 1
+        ticket.store(region << 32, ordering: .sequentiallyConsistent)
         if parked.load(ordering: .sequentiallyConsistent) > 0 {
           pthread_mutex_lock(parkLock)
           pthread_cond_broadcast(wake)
           pthread_mutex_unlock(parkLock)
         }
-        takePieces(slot: 0, run)
+        takePieces(of: region, slot: 0)
         var turns = 0
-        while workersInside.load(ordering: .acquiring) > 0 {
+        while piecesDone.load(ordering: .acquiring) < pieces {
           turns += 1
           if turns > Self.spins { sched_yield() }
         }
@@ -93,32 +95,38 @@ public final class ThreadPool: @unchecked Sendable {
     }
   }
 
-  private func takePieces(slot: Int, _ run: (Int, Int) -> Void) {
+  /// Runs pieces of a region until none is left.
+  private func takePieces(of region: UInt64, slot: Int) {
     while true {
-      let piece = nextPiece.add(1, ordering: .relaxed).oldValue
-      if piece >= pieces { return }
-      run(piece, slot)
+      let current = ticket.load(ordering: .acquiring)
+      let piece = Int(current & 0xFFFF_FFFF)
+      guard current >> 32 == region, piece < pieces.load(ordering: .relaxed) else { return }
+      guard
+        ticket.compareExchange(expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
+          .exchanged
+      else { continue }
+      body!(piece, slot)
+      piecesDone.add(1, ordering: .acquiringAndReleasing)
     }
   }
 
   private func work(slot: Int) {
-    var seen = 0
+    var seen: UInt64 = 0
     while true {
       var turns = 0
-      while generation.load(ordering: .acquiring) == seen {
+      while ticket.load(ordering: .acquiring) >> 32 == seen {
         turns += 1
-        if turns > Self.spins { park(whileGenerationIs: seen) }
+        if turns > Self.spins { park(after: seen) }
       }
-      seen += 1
-      if let body { takePieces(slot: slot, body) }
-      workersInside.subtract(1, ordering: .releasing)
+      seen = ticket.load(ordering: .acquiring) >> 32
+      takePieces(of: seen, slot: slot)
     }
   }
 
-  private func park(whileGenerationIs seen: Int) {
+  private func park(after seen: UInt64) {
     pthread_mutex_lock(parkLock)
     parked.add(1, ordering: .sequentiallyConsistent)
-    while generation.load(ordering: .sequentiallyConsistent) == seen { pthread_cond_wait(wake, parkLock) }
+    while ticket.load(ordering: .sequentiallyConsistent) >> 32 == seen { pthread_cond_wait(wake, parkLock) }
     parked.subtract(1, ordering: .sequentiallyConsistent)
     pthread_mutex_unlock(parkLock)
   }

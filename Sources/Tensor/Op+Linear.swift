@@ -14,7 +14,12 @@ extension Tensor {
     }
     let (x, w) = (contiguousCopyIfNeeded(), weight.contiguousCopyIfNeeded())
     let result = Tensor(uninitialized: [N, M])
-    BLAS.multiply(x.matrix, w.matrix.transposed, into: result.matrix)
+    if N <= SkinnyGEMM.maximumRows {
+      let scratch = Storage(count: SkinnyGEMM.scratchCount(rows: N, inner: K))
+      SkinnyGEMM.multiply(x.matrix, weight: w.pointer, into: result.matrix, scratch: scratch.pointer)
+    } else {
+      BLAS.multiply(x.matrix, w.matrix.transposed, into: result.matrix)
+    }
     if let bias = bias?.contiguousCopyIfNeeded() {
       RowKernels.addBias(bias.pointer, to: result.pointer, rows: N, columns: M)
     }

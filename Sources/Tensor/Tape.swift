@@ -101,6 +101,17 @@ extension Tensor {
     }
   }
 
+  /// The same for a rule that makes several gradients at once: `body` is always called, with nil where no gradient
+  /// is wanted. The tensors of such a rule must be different ones, see `distinct(from:)`.
+  func withGradient(_ body: (_ gradient: UnsafeMutablePointer<Float>?, _ beta: Float) -> Void) {
+    if needsGradient { accumulate { body($0, $1) } } else { body(nil, 0) }
+  }
+
+  /// This tensor, or a view of it if it is one of `others`.
+  func distinct(from others: Tensor...) throws(TensorError) -> Tensor {
+    others.contains { $0 === self } ? try reshaped(shape) : self
+  }
+
   /// Adds a finished gradient with this tensor's elements in row-major order. The first one is kept without a copy
   /// where `mayKeep` says that nobody else will use its storage.
   func accumulate(_ finished: Tensor, mayKeep: Bool = false) {

@@ -1,0 +1,29 @@
+// Rows of a table by index: token embeddings, and the choice of rows that a head needs.
+import Kernels
+
+extension Tensor {
+  /// Rows `indices` (N) of a table (V, C), as (N, C). Repeated indices add up in the gradient.
+  public func embedding(_ indices: [Int32]) throws(TensorError) -> Tensor {
+    guard rank == 2 else { throw TensorError(.embedding, "expected a table (V, C), got \(shape)") }
+    let (N, V, C) = (indices.count, shape[0], shape[1])
+    if let wrong = indices.first(where: { $0 < 0 || Int($0) >= V }) {
+      throw TensorError(.embedding, "index \(wrong) is not a row of a table of shape \(shape)")
+    }
+    let result = Tensor(uninitialized: [N, C])
+    let table = contiguousCopyIfNeeded()
+    RowKernels.gather(table.pointer, rows: indices, into: result.pointer, count: N, columns: C)
+    return result.recorded(.embedding, [self]) { dy in
+      self.accumulate { dtable, beta in
+        if beta == 0 { dtable.update(repeating: 0, count: V * C) }
+        RowKernels.scatterAdd(dy.pointer, to: dtable, at: indices, count: N, columns: C)
+      }
+    }
+  }
+
+  /// What `embedding` computes: a one-hot matrix times the table.
+  package func composedEmbedding(_ indices: [Int32]) throws(TensorError) -> Tensor {
+    let oneHot = Tensor(repeating: 0, shape: [indices.count, shape[0]])
+    for (n, index) in indices.enumerated() { oneHot.pointer[n * shape[0] + Int(index)] = 1 }
+    return try oneHot.matmul(self)
+  }
+}

@@ -1,0 +1,92 @@
+// The head: log-probabilities of given tokens, without ever holding [tokens, vocabulary].
+//
+// Policy gradient and next-token prediction are both coefficients on these numbers, so one backward pass through
+// this operation serves both objectives.
+import Kernels
+
+extension Tensor {
+  /// Logits that exist at a time, in elements: rows go through the head in chunks of this size.
+  private static let chunkElements = 1 << 23
+
+  /// log softmax(x·weightᵀ / temperature) at each row's target, and the entropy of that distribution.
+  ///
+  /// - Parameters:
+  ///   - weight: (V, C), one row per token. `self`: (N, C).
+  ///   - targets: N token ids.
+  ///   - inverseTemperatures: N factors on the logits.
+  ///   - entropy: whether to compute entropies.
+  /// - Returns: (1, N), or (2, N) with entropies in nats as the second row.
+  public func tokenLogProbs(
+    _ weight: Tensor, targets: [Int32], inverseTemperatures: [Float], entropy: Bool = false
+  ) throws(TensorError) -> Tensor {
+    guard rank == 2, weight.rank == 2, shape[1] == weight.shape[1] else {
+      throw TensorError(
+        .tokenLogProbs, "expected (N, C) and a weight (V, C), got \(shape) and \(weight.shape)")
+    }
+    let (N, C, V) = (shape[0], shape[1], weight.shape[0])
+    guard targets.count == N, inverseTemperatures.count == N else {
+      throw TensorError(
+        .tokenLogProbs,
+        "expected \(N) targets and temperatures, got \(targets.count), \(inverseTemperatures.count)")
+    }
+    if let wrong = targets.first(where: { $0 < 0 || Int($0) >= V }) {
+      throw TensorError(.tokenLogProbs, "target \(wrong) is not in a vocabulary of \(V)")
+    }
+    let weight = try weight.distinct(from: self)
+    let (x, w) = (contiguousCopyIfNeeded(), weight.contiguousCopyIfNeeded())
+    let (result, logSums) = (Tensor(uninitialized: [entropy ? 2 : 1, N]), Storage(count: N))
+    let chunk = Swift.max(1, Swift.min(N, Self.chunkElements / Swift.max(1, V)))
+
+    /// Calls `body` with the logits of one chunk of rows after another.
+    func forEachChunk(_ body: (_ start: Int, _ rows: Matrix, _ logits: Matrix) -> Void) {
+      let logits = Storage(count: chunk * V)
+      for start in stride(from: 0, to: N, by: chunk) {
+        let rows = Matrix(x.pointer + start * C, rows: Swift.min(chunk, N - start), columns: C)
+        let output = Matrix(logits.pointer, rows: rows.rows, columns: V)
+        BLAS.multiply(rows, w.matrix.transposed, into: output)
+        body(start, rows, output)
+      }
+    }
+
+    forEachChunk { start, rows, logits in
+      LogitKernels.logProbabilities(
+        logits, targets: targets[start...], inverseTemperatures: inverseTemperatures[start...],
+        logProbabilities: result.pointer + start, logSums: logSums.pointer + start,
+        entropies: entropy ? result.pointer + N + start : nil)
+    }
+    let saved = result.detached()
+    return result.recorded(.tokenLogProbs, [self, weight]) { dy in
+      self.withGradient { dx, betaX in
+        weight.withGradient { dw, betaW in
+          forEachChunk { start, rows, logits in
+            LogitKernels.logProbabilitiesBackward(
+              logits, targets: targets[start...], inverseTemperatures: inverseTemperatures[start...],
+              logSums: logSums.pointer + start, entropies: entropy ? saved.pointer + N + start : nil,
+              dlogProbabilities: dy.pointer + start, dentropies: entropy ? dy.pointer + N + start : nil)
+            if let dx {
+              let gradient = Matrix(dx + start * C, rows: rows.rows, columns: C)
+              BLAS.multiply(logits, w.matrix, into: gradient, beta: betaX)
+            }
+            if let dw {
+              let gradient = Matrix(dw, rows: V, columns: C)
+              BLAS.multiply(logits.transposed, rows, into: gradient, beta: start == 0 ? betaW : 1)
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// What `tokenLogProbs` computes.
+  package func composedTokenLogProbs(
+    _ weight: Tensor, targets: [Int32], inverseTemperatures: [Float], entropy: Bool = false
+  ) throws(TensorError) -> Tensor {
+    let N = shape[0]
+    let factors = try Tensor(inverseTemperatures, shape: [N, 1])
+    let logp = try matmul(weight.transposed()).multiplied(by: factors).logSoftmax(dim: 1)
+    let chosen = try logp.gathered(dim: 1, targets).reshaped([1, N])
+    guard entropy else { return chosen }
+    let entropies = try logp.exp().multiplied(by: logp).sum(dim: 1, keepDim: false).negated().reshaped([1, N])
+    return try Tensor.concatenated([chosen, entropies], dim: 0)
+  }
+}
