@@ -1,0 +1,273 @@
+-- A stand-in for the native engine, so that the method can be tested in plain Lua. Its tokens are
+-- bytes, its model is a bigram table of logits that really learns, and time is simulated: jobs run
+-- when something waits for them. It checks what the engine would check: ranges, parents, names.
+
+local random = require "midtrain.random"
+local tensor = require "support.tensor"
+
+local EOS, V = 256, 257
+
+local fake = { json = require "support.json", tensor = tensor.tensor, version = "stand-in" }
+
+function fake.no_grad(f) return f() end
+
+-- Files and jobs ---------------------------------------------------------------------------------
+
+function fake.clock() return os.clock() end
+function fake.mkdir(path) assert(os.execute(("mkdir -p '%s'"):format(path))) end
+function fake.rename(from, to) assert(os.rename(from, to)) end
+function fake.exists(path)
+  local ok, _, code = os.rename(path, path)
+  return ok ~= nil or code == 13
+end
+
+local jobs = {}
+
+local function turn()
+  for i = #jobs, 1, -1 do
+    local job = jobs[i]
+    local ok, result = coroutine.resume(job.thread)
+    if not ok then job.status, job.error = "failed", result end
+    if coroutine.status(job.thread) == "dead" then
+      if ok then job.status = "done" end
+      table.remove(jobs, i)
+    end
+  end
+end
+
+function fake.sleep()
+  if coroutine.isyieldable() then coroutine.yield() else turn() end
+end
+
+function fake.spawn(f, ...)
+  local arguments = table.pack(...)
+  local job = { status = "running" }
+  job.thread = coroutine.create(function() f(table.unpack(arguments, 1, arguments.n)) end)
+  function job:wait()
+    while self.status == "running" do fake.sleep() end
+    if self.error then error(self.error, 0) end
+  end
+  jobs[#jobs + 1] = job
+  return job
+end
+
+-- Batches ----------------------------------------------------------------------------------------
+
+local Batch = {}
+Batch.__index = Batch
+Batch.__len = function(batch) return batch.length end
+
+function fake.batch() return setmetatable({ segments = {}, length = 0 }, Batch) end
+
+local segment_options = { parent = true, offset = true, temperature = true, score = true }
+
+function Batch:segment(ids, given)
+  assert(#ids > 0, "batch:segment: no tokens")
+  local segment = { ids = ids, first = self.length + 1, temperature = 1, score = true }
+  for name, value in pairs(given or {}) do
+    assert(segment_options[name], "batch:segment: unknown option " .. name)
+    segment[name] = value
+  end
+  if segment.parent then
+    local parent = assert(self.segments[segment.parent], "batch:segment: no such parent")
+    segment.offset = segment.offset or #parent.ids
+    assert(segment.offset >= 1 and segment.offset <= #parent.ids, "batch:segment: offset")
+  end
+  self.length = self.length + #ids
+  self.segments[#self.segments + 1] = segment
+  return #self.segments
+end
+
+function Batch:range(s)
+  local segment = self.segments[s]
+  return segment.first, segment.first + #segment.ids - 1
+end
+
+function Batch:spread(values)
+  local list = {}
+  for i = 1, self.length do list[i] = 0.0 end
+  for s, value in pairs(values) do
+    local first, last = self:range(s)
+    assert(type(value) == "number" or #value == last - first + 1, "batch:spread: length")
+    for i = first, last do list[i] = type(value) == "number" and value or value[i - first + 1] end
+  end
+  return tensor.tensor(list)
+end
+
+-- Models -----------------------------------------------------------------------------------------
+
+local Tokenizer = { eos_ids = { EOS } }
+Tokenizer.__index = Tokenizer
+
+function Tokenizer:encode(text)
+  local ids = {}
+  local at = 1
+  while at <= #text do
+    if text:sub(at, at + 4) == "<eos>" then
+      ids[#ids + 1], at = EOS, at + 5
+    else
+      ids[#ids + 1], at = text:byte(at), at + 1
+    end
+  end
+  return ids
+end
+
+function Tokenizer:token(id) return id == EOS and "<eos>" or string.char(id) end
+
+function Tokenizer:decode(ids)
+  local pieces = {}
+  for i, id in ipairs(ids) do pieces[i] = self:token(id) end
+  return table.concat(pieces)
+end
+
+function Tokenizer:chat(messages, given)
+  if self.template == false then error("this tokenizer has no chat template") end
+  local parts = {}
+  for _, message in ipairs(messages) do
+    parts[#parts + 1] = ("<|%s|>\n%s<|end|>\n"):format(message.role, message.content)
+  end
+  if given.add_generation_prompt then
+    parts[#parts + 1] = "<|assistant|>\n" .. (self.opens_think and "<think>\n" or "")
+  end
+  return table.concat(parts)
+end
+
+function fake.fake_tokenizer(fields) return setmetatable(fields or {}, Tokenizer) end
+
+local Model = {}
+Model.__index = Model
+
+--- A model whose next-token logits depend on the last token only; `bias(previous, next)` gives
+--- their initial values.
+function fake.fake_model(bias)
+  local model = setmetatable({ tokenizer = fake.fake_tokenizer(), logits = {}, grads = {} }, Model)
+  for previous = 0, V - 1 do
+    local row = {}
+    for next = 0, V - 1 do row[next] = bias and bias(previous, next) or 0 end
+    model.logits[previous] = row
+  end
+  return model
+end
+
+function Model:probabilities(previous, temperature)
+  local row, p, sum = self.logits[previous], {}, 0
+  for v = 0, V - 1 do p[v] = math.exp(row[v] / temperature) sum = sum + p[v] end
+  for v = 0, V - 1 do p[v] = p[v] / sum end
+  return p
+end
+
+local function entropy_of(p)
+  local H = 0
+  for v = 0, V - 1 do if p[v] > 0 then H = H - p[v] * math.log(p[v]) end end
+  return H
+end
+
+function Model:entropy(ids)
+  if type(ids) == "string" then ids = self.tokenizer:encode(ids) end
+  local H = {}
+  for i, id in ipairs(ids) do H[i] = entropy_of(self:probabilities(id, 1)) end
+  return H
+end
+
+function Model:logprobs(batch, given)
+  local data, H, terms = {}, {}, {}
+  for _, s in ipairs(batch.segments) do
+    local parent = s.parent and batch.segments[s.parent]
+    for i, id in ipairs(s.ids) do
+      local previous = i > 1 and s.ids[i - 1] or (parent and parent.ids[s.offset])
+      local at = s.first + i - 1
+      data[at], H[at] = 0, 0
+      if previous and s.score then
+        local p = self:probabilities(previous, s.temperature)
+        data[at], H[at] = math.log(p[id]), entropy_of(p)
+        terms[#terms + 1] =
+          { at = at, previous = previous, id = id, p = p, temperature = s.temperature }
+      end
+    end
+  end
+  local anchor = tensor.tensor(0)
+  anchor.requires_grad = true
+  local lp = tensor.new(data, { #data }, { anchor }, function(out)
+    for _, term in ipairs(terms) do
+      local row = self.grads[term.previous] or {}
+      self.grads[term.previous] = row
+      for v = 0, V - 1 do
+        local d = ((v == term.id and 1 or 0) - term.p[v]) / term.temperature
+        row[v] = (row[v] or 0) + out.g[term.at] * d
+      end
+    end
+    anchor.g = { 0 }
+  end)
+  return lp, given and given.entropy and tensor.tensor(H) or nil
+end
+
+local rollout_options = {
+  num_generations = true, max_completion_length = true, temperature = true, top_k = true,
+  top_p = true, min_p = true, seed = true, step = true, stop = true,
+}
+
+function Model:rollout(batch, segments, given)
+  for name in pairs(given) do
+    assert(rollout_options[name], "model:rollout: unknown option " .. name)
+  end
+  local vocabulary = {}
+  for v = 0, V - 1 do vocabulary[v + 1] = v end
+  local groups = {}
+  for index, s in ipairs(segments) do
+    local group, prompt = {}, batch.segments[s].ids
+    for g = 1, given.num_generations do
+      local generator = random.new(given.seed, given.step, index * 1000 + g)
+      local sample = { ids = {}, logprobs = {}, finish_reason = "length" }
+      local previous = prompt[#prompt]
+      while #sample.ids < given.max_completion_length do
+        local p = self:probabilities(previous, given.temperature)
+        local weights = table.move(p, 0, V - 1, 1, {})
+        local id = generator:choice(vocabulary, weights)
+        sample.ids[#sample.ids + 1] = id
+        sample.logprobs[#sample.ids] = math.log(p[id])
+        previous = id
+        if id == EOS then sample.finish_reason = "stop" break end
+      end
+      sample.text = self.tokenizer:decode(sample.ids)
+      group[g] = sample
+    end
+    groups[index] = group
+  end
+  return groups
+end
+
+function Model:save(dir)
+  fake.mkdir(dir)
+  local file <close> = assert(io.open(dir .. "/config.json", "w"))
+  file:write("{}\n")
+end
+
+-- Plain gradient descent under AdamW's name: the tests look at directions, not at rates.
+function fake.adamw(model, settings)
+  local optimizer = { settings = settings, steps = 0 }
+  function optimizer:zero_grad() model.grads = {} end
+  function optimizer:step(given)
+    local squares = 0
+    for _, row in pairs(model.grads) do
+      for _, g in pairs(row) do squares = squares + g * g end
+    end
+    local norm = math.sqrt(squares)
+    if norm ~= norm or norm == math.huge then return { grad_norm = norm, skipped = true } end
+    local scale = given.max_grad_norm and math.min(1, given.max_grad_norm / (norm + 1e-6)) or 1
+    for previous, row in pairs(model.grads) do
+      for v, g in pairs(row) do
+        local logits = model.logits[previous]
+        logits[v] = logits[v] - given.learning_rate * scale * g
+      end
+    end
+    self.steps = self.steps + 1
+    return { grad_norm = norm, skipped = false }
+  end
+  function optimizer:save(dir)
+    local file <close> = assert(io.open(dir .. "/optimizer.txt", "w"))
+    file:write(self.steps, "\n")
+  end
+  return optimizer
+end
+
+return fake

@@ -1,0 +1,139 @@
+local check = require "support.check"
+local mid = require "midtrain"
+local objective = require "midtrain.objective"
+
+local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "Tests/LuaTests"
+
+local function goldens()
+  local file <close> = assert(io.open(here .. "/../Goldens/grpo_losses.json"))
+  return mid.json.decode(file:read "a")
+end
+
+-- Rows of different lengths, one behind the other, as in a packed batch.
+local function pack(rows, lengths)
+  local flat = {}
+  for i, row in ipairs(rows) do table.move(row, 1, lengths[i], #flat + 1, flat) end
+  return flat
+end
+
+local function ranges(lengths, advantages)
+  local sequences, first = {}, 1
+  for i, length in ipairs(lengths) do
+    sequences[i] = { first = first, last = first + length - 1, advantage = advantages[i] }
+    first = first + length
+  end
+  return sequences
+end
+
+local function parameter(values)
+  local t = mid.tensor(values)
+  t.requires_grad = true
+  return t
+end
+
+return {
+  -- Losses and gradients computed with TRL's formulas in PyTorch.
+  reproduces_the_goldens = function()
+    local cases = goldens()
+    assert(#cases >= 16)
+    for _, case in ipairs(cases) do
+      local name = ("%s/%s/beta %g"):format(
+        case.loss_type, case.importance_sampling_level, case.beta)
+      local lp = parameter(pack(case.logp, case.lengths))
+      local loss = objective.policy_loss {
+        logprobs = lp,
+        sequences = ranges(case.lengths, case.advantages),
+        old_logprobs = mid.tensor(pack(case.old_logp, case.lengths)),
+        ref_logprobs = mid.tensor(pack(case.ref_logp, case.lengths)),
+        loss_type = case.loss_type,
+        importance_sampling_level = case.importance_sampling_level,
+        epsilon = case.epsilon,
+        epsilon_high = case.epsilon_high,
+        beta = case.beta,
+        max_completion_length = case.max_completion_length,
+      }
+      check.near(loss:item(), case.loss, 1e-5, name .. " loss")
+      loss:backward()
+      check.near(lp.grad:tolist(), pack(case.grad_logp, case.lengths), 1e-5, name .. " gradient")
+    end
+  end,
+
+  -- At ρ = 1 the clipped surrogate and A·log π have the same gradient.
+  on_policy_form_has_the_gradient_of_the_ratio_form = function()
+    local values = { -1, -2, -3, -4, -5 }
+    local sequences = ranges({ 2, 3 }, { 0.5, -1.5 })
+    for _, loss_type in ipairs { "grpo", "dapo", "dr_grpo", "bnpo", "sequence_sum" } do
+      local gradients = {}
+      for i, old in ipairs { false, true } do
+        local lp = parameter(values)
+        objective.policy_loss {
+          logprobs = lp, sequences = sequences, loss_type = loss_type, max_completion_length = 4,
+          old_logprobs = old and mid.tensor(values) or nil,
+        }:backward()
+        gradients[i] = lp.grad:tolist()
+      end
+      check.near(gradients[1], gradients[2], 1e-6, loss_type)
+    end
+  end,
+
+  reductions_by_hand = function()
+    local lp = parameter { -1, -2, -3, -4, -5 }
+    local sequences = ranges({ 2, 3 }, { 1, -1 })
+    local function loss(loss_type)
+      return objective.policy_loss {
+        logprobs = lp, sequences = sequences, loss_type = loss_type, max_completion_length = 6,
+      }:item()
+    end
+    check.near(loss "sequence_sum", (3 - 12) / 2, 1e-6)
+    check.near(loss "dapo", (3 - 12) / 5, 1e-6)
+    check.near(loss "grpo", (3 / 2 - 12 / 3) / 2, 1e-6)
+    check.near(loss "dr_grpo", (3 - 12) / 12, 1e-6)
+  end,
+
+  delta_caps_the_ratio_of_a_negative_advantage = function()
+    local lp = parameter { 0 }
+    local loss, metrics = objective.policy_loss {
+      logprobs = lp, old_logprobs = mid.tensor { -3 }, delta = 2,
+      sequences = { { first = 1, last = 1, advantage = -1 } },
+    }
+    check.near(loss:item(), 2, 1e-6)
+    check.near(metrics["clip_ratio/high_mean"], 0)
+    loss:backward()
+    check.near(lp.grad:tolist(), { 0 })
+  end,
+
+  tokens_outside_the_sequences_get_no_gradient = function()
+    local lp = parameter { -9, -1, -2, -9 }
+    objective.policy_loss {
+      logprobs = lp, sequences = { { first = 2, last = 3, advantage = 1 } },
+    }:backward()
+    check.near(lp.grad:tolist(), { 0, -0.5, -0.5, 0 }, 1e-6)
+  end,
+
+  ntp_and_dual = function()
+    local lp = parameter { -1, -2, -3, -4 }
+    local mask = mid.tensor { 0, 1, 0, 1 }
+    check.near(objective.ntp_loss(lp, mask):item(), 3, 1e-6)
+    check.near(objective.ntp_loss(lp, mask, "sum"):item(), 6, 1e-6)
+    local policy = objective.policy_loss {
+      logprobs = lp, sequences = { { first = 3, last = 3, advantage = 2 } },
+    }
+    local total = objective.dual(policy, objective.ntp_loss(lp, mask), 0.1)
+    check.near(total:item(), 6 + 0.3, 1e-6)
+    total:backward()
+    check.near(lp.grad:tolist(), { 0, -0.05, -2, -0.05 }, 1e-6)
+  end,
+
+  missing_inputs_are_explained = function()
+    local lp = parameter { -1 }
+    local sequences = { { first = 1, last = 1, advantage = 1 } }
+    check.raises(function()
+      objective.policy_loss { logprobs = lp, sequences = sequences, beta = 0.1 }
+    end, "needs ref_logprobs")
+    check.raises(function()
+      objective.policy_loss { logprobs = lp, sequences = sequences, loss_type = "dr_grpo" }
+    end, "needs max_completion_length")
+    check.raises(function() objective.policy_loss { logprobs = lp, sequences = {} } end,
+      "no sequences")
+  end,
+}

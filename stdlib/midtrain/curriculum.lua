@@ -1,0 +1,210 @@
+-- Curriculum-based adaptive sampling (method §3): tier probabilities p_t over (easy, medium, hard),
+-- and the sampler that draws a tier from p_t, then a position uniformly among that tier's still
+-- unused tokens.
+
+local options = require "midtrain.options"
+local random = require "midtrain.random"
+
+---@alias midtrain.Curriculum fun(t: integer, T: integer, state: table?): number[]
+
+local curriculum = {}
+
+local function check_probabilities(where, p)
+  local sum = 0
+  for tier = 1, 3 do
+    local value = type(p) == "table" and p[tier]
+    if type(value) ~= "number" or not (value >= 0) then
+      error(where .. ": expected three probabilities (easy, medium, hard), none negative", 3)
+    end
+    sum = sum + value
+  end
+  if not (math.abs(sum - 1) < 1e-6) then
+    error(("%s: probabilities must sum to 1, got %g"):format(where, sum), 3)
+  end
+  return p
+end
+
+--- The paper's: p1 before t1 = 0.3T, p2 from t2 = 0.7T on, linear in between [K];
+--- p1 = (.6, .3, .1), p2 = (.1, .3, .6) [D].
+---@param given { p1: number[]?, p2: number[]?, t1: number?, t2: number? }? t1, t2 as shares of T
+---@return midtrain.Curriculum
+function curriculum.paper(given)
+  local o = options.check("curriculum.paper", given, {
+    p1 = { "table", default = { .6, .3, .1 }, doc = "early probabilities [D]" },
+    p2 = { "table", default = { .1, .3, .6 }, doc = "late probabilities [D]" },
+    t1 = { "number", default = 0.3, min = 0, max = 1, doc = "share of T [K]" },
+    t2 = { "number", default = 0.7, min = 0, max = 1, doc = "share of T [K]" },
+  })
+  local p1 = check_probabilities("curriculum.paper, p1", o.p1)
+  local p2 = check_probabilities("curriculum.paper, p2", o.p2)
+  local share1, share2 = o.t1, o.t2
+  if share1 > share2 then error("curriculum.paper: t1 must not exceed t2", 2) end
+  return function(t, T)
+    local t1, t2 = share1 * T, share2 * T
+    if t < t1 then return p1 end
+    if t >= t2 then return p2 end
+    local s = (t - t1) / (t2 - t1)
+    local p = {}
+    for tier = 1, 3 do p[tier] = (1 - s) * p1[tier] + s * p2[tier] end
+    return p
+  end
+end
+
+--- The same probabilities at every step.
+---@param p number[]
+---@return midtrain.Curriculum
+function curriculum.constant(p)
+  check_probabilities("curriculum.constant", p)
+  return function() return p end
+end
+
+--- Every tier equally likely.
+---@return midtrain.Curriculum
+function curriculum.uniform()
+  return curriculum.constant { 1 / 3, 1 / 3, 1 / 3 }
+end
+
+--- One tier only.
+---@param tier "easy"|"medium"|"hard"
+---@return midtrain.Curriculum
+function curriculum.tier(tier)
+  tier = options.value("curriculum.tier", "tier", tier,
+    { "string", required = true, choices = { "easy", "medium", "hard" } })
+  return curriculum.constant {
+    tier == "easy" and 1 or 0, tier == "medium" and 1 or 0, tier == "hard" and 1 or 0,
+  }
+end
+
+---@class midtrain.Draw
+---@field document integer
+---@field positions integer[] ascending
+---@field tiers integer[] the tier of each
+
+---@class midtrain.Sampler
+---@field restarts integer how often the used positions were forgotten because none was left
+---@field private seed integer
+---@field private pools integer[][][] per document and tier, its positions
+---@field private used table<integer, true>[] per document, its used positions
+---@field private taken integer documents drawn so far: epoch and place in it
+local Sampler = {}
+Sampler.__index = Sampler
+
+--- A sampler over documents given by the positions of their tiers (see entropy.tiers). Documents
+--- come in a seeded order, each once per epoch; those without any position are never drawn.
+---@param tiers integer[][][]
+---@param seed integer
+---@return midtrain.Sampler
+function curriculum.sampler(tiers, seed)
+  local eligible, used = {}, {}
+  for d, pool in ipairs(tiers) do
+    used[d] = {}
+    if #pool[1] + #pool[2] + #pool[3] > 0 then eligible[#eligible + 1] = d end
+  end
+  if #eligible == 0 then
+    error("curriculum.sampler: no document has a position in any tier; lower the thresholds", 2)
+  end
+  return setmetatable({
+    seed = seed, pools = tiers, eligible = eligible, used = used, taken = 0, restarts = 0,
+  }, Sampler)
+end
+
+function Sampler:next_document()
+  local epoch = self.taken // #self.eligible
+  if epoch ~= self.epoch then
+    self.epoch = epoch
+    self.order = random.new(self.seed, epoch, "documents"):shuffle { table.unpack(self.eligible) }
+  end
+  local document = self.order[self.taken % #self.eligible + 1]
+  self.taken = self.taken + 1
+  return document
+end
+
+function Sampler:unused(document, tier)
+  local positions = {}
+  for _, p in ipairs(self.pools[document][tier]) do
+    if not self.used[document][p] then positions[#positions + 1] = p end
+  end
+  return positions
+end
+
+-- Up to `count` positions of one document. A tier without unused positions leaves its probability
+-- to the document's others; tiers with p = 0 are never drawn.
+function Sampler:draw_from(document, p, count, generator)
+  local left = { self:unused(document, 1), self:unused(document, 2), self:unused(document, 3) }
+  local chosen = {}
+  for _ = 1, count do
+    local weights, any = {}, false
+    for tier = 1, 3 do
+      weights[tier] = #left[tier] > 0 and p[tier] or 0
+      any = any or weights[tier] > 0
+    end
+    if not any then break end
+    local tier = generator:choice({ 1, 2, 3 }, weights)
+    local position = table.remove(left[tier], generator:integer(#left[tier]))
+    self.used[document][position] = true
+    chosen[#chosen + 1] = { position = position, tier = tier }
+  end
+  if #chosen == 0 then return nil end
+  table.sort(chosen, function(a, b) return a.position < b.position end)
+  local draw = { document = document, positions = {}, tiers = {} }
+  for i, choice in ipairs(chosen) do
+    draw.positions[i], draw.tiers[i] = choice.position, choice.tier
+  end
+  return draw
+end
+
+--- The positions C of one step: `count` of each of `documents` documents, which are all different
+--- unless there are fewer. A document with no unused position left is passed over; when all are,
+--- the used ones of all documents become available again and `restarts` is counted up.
+---@param p number[] tier probabilities
+---@param step integer
+---@param documents integer
+---@param count integer positions per document; fewer where a document has fewer
+---@return midtrain.Draw[]
+function Sampler:draw(p, step, documents, count)
+  check_probabilities("curriculum: p_t", p)
+  local generator = random.new(self.seed, step, "positions")
+  local draws, passed, restarted = {}, 0, false
+  while #draws < math.min(documents, #self.eligible) do
+    local draw = self:draw_from(self:next_document(), p, count, generator)
+    if draw then
+      draws[#draws + 1], passed = draw, 0
+    else
+      passed = passed + 1
+    end
+    if passed >= #self.eligible then
+      if #draws > 0 then break end
+      if restarted then
+        error(("curriculum: no document has a position of the tiers in p_t = (%g, %g, %g)")
+          :format(p[1], p[2], p[3]))
+      end
+      for d in ipairs(self.pools) do self.used[d] = {} end
+      restarted, passed, self.restarts = true, 0, self.restarts + 1
+    end
+  end
+  return draws
+end
+
+--- What a checkpoint must keep, as plain data.
+---@return table
+function Sampler:state()
+  local used = {}
+  for d in ipairs(self.pools) do
+    used[d] = {}
+    for p in pairs(self.used[d]) do table.insert(used[d], p) end
+    table.sort(used[d])
+  end
+  return { taken = self.taken, restarts = self.restarts, used = used }
+end
+
+--- Goes back to a state; the documents and the seed must be the same.
+---@param state table
+function Sampler:restore(state)
+  self.taken, self.restarts, self.epoch = state.taken, state.restarts, nil
+  for d in ipairs(self.pools) do
+    self.used[d] = {}
+    for _, p in ipairs(state.used[d] or {}) do self.used[d][p] = true end
+  end
+end
+
+return curriculum

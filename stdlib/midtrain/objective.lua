@@ -1,0 +1,152 @@
+-- Objectives on packed log-probabilities (method §4, §7). `logprobs` is the tensor [N] that
+-- model:logprobs(batch) gives; a sequence is a completion's range in it with its advantage:
+--   { first = 17, last = 40, advantage = 0.7 }        (1-based, inclusive: batch:range(segment))
+-- A loss is minimised. Everything here is a per-token coefficient on log-probabilities, so one
+-- backward pass serves the sum of all of them.
+
+local mid = require "midtrain.native"
+local options = require "midtrain.options"
+
+---@class midtrain.Sequence
+---@field first integer
+---@field last integer
+---@field advantage number
+
+local objective = {}
+
+-- A tensor [n] that holds value(sequence) along every sequence and 0 elsewhere.
+local function spread(n, sequences, value)
+  local list = {}
+  for i = 1, n do list[i] = 0.0 end
+  for _, sequence in ipairs(sequences) do
+    local v = value(sequence)
+    for i = sequence.first, sequence.last do list[i] = v end
+  end
+  return mid.tensor(list)
+end
+
+local function length(sequence) return sequence.last - sequence.first + 1 end
+
+local reductions = {
+  -- Mean over sequences of their token means.
+  grpo = function(o) return function(s) return 1 / (#o.sequences * length(s)) end end,
+  -- Token mean: of this batch (bnpo), or of all batches that make one step (dapo).
+  bnpo = function(o) return function() return 1 / o.tokens end end,
+  dapo = function(o) return function() return 1 / (o.num_items_in_batch or o.tokens) end end,
+  dr_grpo = function(o)
+    return function() return 1 / (#o.sequences * o.max_completion_length) end
+  end,
+  -- log π(o_i) as RMT prints it: the sum over a completion's tokens; mean over completions [K].
+  sequence_sum = function(o) return function() return 1 / #o.sequences end end,
+}
+
+local specification = {
+  logprobs = { "any", required = true, doc = "tensor [N] with gradient" },
+  sequences = { "table", required = true, doc = "ranges with their advantages" },
+  old_logprobs = { "any", doc = "tensor [N] at sampling time; without it, exactly on-policy" },
+  ref_logprobs = { "any", doc = "tensor [N] of the reference model; needed if beta ≠ 0" },
+  loss_type = {
+    "string", default = "dapo", choices = { "grpo", "dapo", "dr_grpo", "bnpo", "sequence_sum" },
+  },
+  importance_sampling_level = { "string", default = "token", choices = { "token", "sequence" } },
+  epsilon = { "number", default = 0.2, min = 0, doc = "lower clip; TRL's default" },
+  epsilon_high = { "number", min = 0, doc = "upper clip; epsilon if absent" },
+  delta = { "number", min = 0, doc = "cap of the ratio before clipping (two-sided clip)" },
+  beta = { "number", default = 0, min = 0, doc = "weight of the k3 KL to the reference [D: 0]" },
+  max_completion_length = { "integer", min = 1, doc = "needed by dr_grpo" },
+  num_items_in_batch = { "number", min = 1, doc = "dapo's tokens, if the step has more batches" },
+}
+
+-- −min(ρA, clip(ρ, 1 − ε, 1 + ε_high)·A), ρ capped at delta first. A: a number or a tensor.
+local function clipped(ratio, A, o)
+  local capped = o.delta and ratio:clamp(-math.huge, o.delta) or ratio
+  local bounded = ratio:clamp(1 - o.epsilon, 1 + (o.epsilon_high or o.epsilon))
+  return -((capped * A):minimum(bounded * A))
+end
+
+--- KL to a reference per token, k3: exp(ref − lp) − (ref − lp) − 1, the log ratio clamped to ±20.
+---@param logprobs any tensor
+---@param ref_logprobs any tensor
+---@return any
+function objective.kl(logprobs, ref_logprobs)
+  local difference = (ref_logprobs - logprobs):clamp(-20, 20)
+  return difference:exp() - difference - 1
+end
+
+--- The GRPO family, with TRL's names. Without `old_logprobs` the surrogate is A·log π itself: no
+--- ratio and no clip, as RMT prints J_RL [K].
+---@param given table see `specification` above
+---@return any loss scalar tensor, −J_RL
+---@return table metrics kl and the clipped fractions, where they apply
+function objective.policy_loss(given)
+  local o = options.check("objective.policy_loss", given, specification)
+  local lp, sequences, metrics = o.logprobs, o.sequences, {}
+  if #sequences == 0 then error("objective.policy_loss: no sequences", 2) end
+  if o.loss_type == "dr_grpo" and not o.max_completion_length then
+    error("objective.policy_loss: loss_type 'dr_grpo' needs max_completion_length", 2)
+  end
+  if o.beta > 0 and not o.ref_logprobs then
+    error("objective.policy_loss: beta > 0 needs ref_logprobs (a reference model)", 2)
+  end
+  o.tokens = 0
+  for _, s in ipairs(sequences) do o.tokens = o.tokens + length(s) end
+  local N = lp.shape[1]
+  local weight_of = reductions[o.loss_type](o)
+  local weights = spread(N, sequences, weight_of)
+
+  local loss
+  if not o.old_logprobs then
+    local coefficients = spread(N, sequences, function(s) return -s.advantage * weight_of(s) end)
+    loss = (lp * coefficients):sum()
+  elseif o.importance_sampling_level == "token" then
+    local ratio = (lp - o.old_logprobs):exp()
+    local A = spread(N, sequences, function(s) return s.advantage end)
+    loss = (clipped(ratio, A, o) * weights):sum()
+    -- TRL's share of tokens at which the clip binds: ρ too low where A < 0, too high where A > 0.
+    local active = spread(N, sequences, function() return 1 / o.tokens end)
+    local low = ratio:lt(1 - o.epsilon) * A:lt(0) * active
+    local high = ratio:gt(1 + (o.epsilon_high or o.epsilon)) * A:gt(0) * active
+    metrics["clip_ratio/low_mean"] = low:sum():item()
+    metrics["clip_ratio/high_mean"] = high:sum():item()
+  else
+    -- GSPO: one ratio per sequence, from its mean log ratio, used at each of its tokens.
+    for _, s in ipairs(sequences) do
+      local log_ratio = (lp - o.old_logprobs):slice(1, s.first, s.last):mean()
+      local term = clipped(log_ratio:exp(), s.advantage, o) * (weight_of(s) * length(s))
+      loss = loss and loss + term or term
+    end
+  end
+  if o.beta > 0 then
+    local kl = objective.kl(lp, o.ref_logprobs)
+    loss = loss + (kl * weights):sum() * o.beta
+    local active = spread(N, sequences, function() return 1 / o.tokens end)
+    metrics.kl = (kl * active):sum():item()
+  end
+  return loss, metrics
+end
+
+--- Next-token loss −Σ m·log p: the sum that RMT prints [K], or the mean over the tokens with m = 1,
+--- which does not swamp the policy term (the default [D]).
+---@param logprobs any tensor [N]
+---@param mask any tensor [N] of 0 and 1 (m_pos)
+---@param reduction ("token_mean"|"sum")?
+---@return any loss scalar tensor
+function objective.ntp_loss(logprobs, mask, reduction)
+  reduction = options.value("objective.ntp_loss", "reduction", reduction or "token_mean",
+    { "string", choices = { "token_mean", "sum" } })
+  local loss = -((logprobs * mask):sum())
+  if reduction == "sum" then return loss end
+  return loss / math.max(1, mask:sum():item())
+end
+
+--- RMT's L = −J_RL + λ·L_NTP [K]. The paper prints L_RL as a quantity to maximise; `policy_loss`
+--- is its negative, so both terms are minimised.
+---@param policy_loss any scalar tensor
+---@param ntp_loss any scalar tensor
+---@param lambda number 0.1 in the paper [K]
+---@return any
+function objective.dual(policy_loss, ntp_loss, lambda)
+  return policy_loss + ntp_loss * lambda
+end
+
+return objective

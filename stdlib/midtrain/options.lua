@@ -1,0 +1,158 @@
+-- Checks tables of named options against a specification: types, ranges, choices and defaults.
+-- A name that is not in the specification is an error that suggests the nearest one that is.
+
+local options = {}
+
+---@class midtrain.Option
+---@field [1] string|string[] accepted types: Lua's own, "integer", or "any"
+---@field default any? used when the option is absent; without one it stays nil
+---@field required boolean?
+---@field min number? smallest accepted number
+---@field max number? largest accepted number
+---@field choices string[]? the only accepted strings
+---@field convert (fun(value: any): any)? applied first, so that a shorthand (say, a number for a
+---  constant schedule) becomes what the code uses
+---@field knob boolean? may be assigned while a run trains (see run.lua)
+---@field doc string?
+
+--- Number of single-character insertions, deletions, substitutions and swaps between two names.
+---@param a string
+---@param b string
+---@return integer
+function options.distance(a, b)
+  local rows = { [0] = {} }
+  for j = 0, #b do rows[0][j] = j end
+  for i = 1, #a do
+    rows[i] = { [0] = i }
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      local best = math.min(
+        rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (same and 0 or 1))
+      local swapped = i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j)
+      rows[i][j] = swapped and math.min(best, rows[i - 2][j - 2] + 1) or best
+    end
+  end
+  return rows[#a][#b]
+end
+
+--- The known name nearest to `name`, or nil when nothing is close enough to be a likely slip.
+---@param name any
+---@param known table<string, any> a table whose keys are the known names
+---@return string?
+function options.nearest(name, known)
+  if type(name) ~= "string" then return nil end
+  local best, best_distance
+  for candidate in pairs(known) do
+    if type(candidate) == "string" then
+      local d = options.distance(name:lower(), candidate:lower())
+      -- A common beginning is a stronger hint than the letters that follow ("temp", "seed_value").
+      if candidate:find(name, 1, true) == 1 or name:find(candidate, 1, true) == 1 then
+        d = math.min(d, 1)
+      end
+      local nearer = not best or d < best_distance or (d == best_distance and candidate < best)
+      if nearer then best, best_distance = candidate, d end
+    end
+  end
+  return best and best_distance <= math.max(2, #name // 3) and best or nil
+end
+
+--- The message for a name that nobody knows.
+---@param where string
+---@param name any
+---@param known table<string, any>
+---@return string
+function options.unknown(where, name, known)
+  local nearest = options.nearest(name, known)
+  if nearest then
+    return ("%s: unknown option '%s'; did you mean '%s'?"):format(where, tostring(name), nearest)
+  end
+  local names = {}
+  for candidate in pairs(known) do names[#names + 1] = tostring(candidate) end
+  table.sort(names)
+  return ("%s: unknown option '%s'; known are %s")
+    :format(where, tostring(name), table.concat(names, ", "))
+end
+
+local function type_matches(value, expected)
+  if expected == "any" then return true end
+  if expected == "integer" then return math.type(value) == "integer" end
+  return type(value) == expected
+end
+
+local function show(value)
+  return type(value) == "string" and ("'%s'"):format(value) or tostring(value)
+end
+
+--- One value, converted and checked. `level` is the stack level to blame: 2, the default, blames
+--- the caller of the function that calls this.
+---@param where string
+---@param name string
+---@param value any
+---@param option midtrain.Option
+---@param level integer?
+---@return any
+function options.value(where, name, value, option, level)
+  level = (level or 2) + 1
+  if value ~= nil and option.convert then value = option.convert(value) end
+  if value == nil then
+    if option.required then error(("%s: option '%s' is required"):format(where, name), level) end
+    return nil
+  end
+  local types = type(option[1]) == "table" and option[1] or { option[1] }
+  local integral = math.type(value) == "float" and math.tointeger(value)
+  local matched = false
+  for _, expected in ipairs(types) do
+    if expected == "integer" and integral then value = integral end
+    matched = matched or type_matches(value, expected)
+  end
+  if not matched then
+    error(("%s: option '%s' must be %s, got %s (%s)")
+      :format(where, name, table.concat(types, " or "), type(value), show(value)), level)
+  end
+  if type(value) == "number" then
+    local low, high = option.min or -math.huge, option.max or math.huge
+    if not (value >= low and value <= high) then
+      error(("%s: option '%s' must lie between %s and %s, got %s")
+        :format(where, name, low, high, value), level)
+    end
+  end
+  if option.choices and type(value) == "string" then
+    local known = {}
+    for _, choice in ipairs(option.choices) do known[choice] = true end
+    if not known[value] then
+      local nearest = options.nearest(value, known)
+      error(("%s: option '%s' must be one of %s, got '%s'%s"):format(
+        where, name, table.concat(option.choices, ", "), value,
+        nearest and ("; did you mean '%s'?"):format(nearest) or ""), level)
+    end
+  end
+  return value
+end
+
+--- A new table with every option of the specification checked or defaulted.
+---@param where string named in errors, e.g. "mid.rmt"
+---@param given table?
+---@param specification table<string, midtrain.Option>
+---@param level integer? 1 blames the caller of the function that calls this (the default)
+---@return table
+function options.check(where, given, specification, level)
+  level = (level or 1) + 2
+  if given ~= nil and type(given) ~= "table" then
+    error(("%s: expected a table of options, got %s"):format(where, type(given)), level)
+  end
+  given = given or {}
+  for name in pairs(given) do
+    if specification[name] == nil then
+      error(options.unknown(where, name, specification), level)
+    end
+  end
+  local result = {}
+  for name, option in pairs(specification) do
+    local value = given[name]
+    if value == nil then value = option.default end
+    result[name] = options.value(where, name, value, option, level)
+  end
+  return result
+end
+
+return options
