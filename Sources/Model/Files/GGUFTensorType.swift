@@ -1,0 +1,211 @@
+// The block formats of GGUF tensors and how each becomes Float.
+//
+// A row is a sequence of blocks. A block holds 32 (or, for the "K" formats, 256) quantised elements and their
+// half-precision scales. Products and sums are rounded one by one, as in ggml: results are equal to the bit.
+
+/// A tensor format that this engine reads, with ggml's numbers.
+public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
+  case f32 = 0
+  case f16 = 1
+  case q4_0 = 2
+  case q4_1 = 3
+  case q5_0 = 6
+  case q5_1 = 7
+  case q8_0 = 8
+  case q4_K = 12
+  case q5_K = 13
+  case q6_K = 14
+  case bf16 = 30
+
+  /// The name that people use: `Q4_K`.
+  public var name: String { "\(self)".uppercased() }
+
+  /// Elements in a block.
+  public var blockLength: Int {
+    switch self {
+    case .f32, .f16, .bf16: 1
+    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
+    case .q4_K, .q5_K, .q6_K: 256
+    }
+  }
+
+  /// Bytes in a block.
+  public var blockSize: Int {
+    switch self {
+    case .f32: 4
+    case .f16, .bf16: 2
+    case .q4_0: 2 + 16
+    case .q4_1: 2 + 2 + 16
+    case .q5_0: 2 + 4 + 16
+    case .q5_1: 2 + 2 + 4 + 16
+    case .q8_0: 2 + 32
+    case .q4_K: 2 + 2 + 12 + 128
+    case .q5_K: 2 + 2 + 12 + 32 + 128
+    case .q6_K: 128 + 64 + 16 + 2
+    }
+  }
+
+  /// Converts the blocks at `source`, which need not be aligned, to `target`, which holds whole blocks.
+  package func dequantize(_ source: UnsafeRawPointer, into target: UnsafeMutableBufferPointer<Float>) {
+    guard let output = target.baseAddress else { return }
+    let blocks = target.count / blockLength
+    let bytes = source.assumingMemoryBound(to: UInt8.self)
+    switch self {
+    case .f32: ElementType.f32.decode(source, into: target)
+    case .f16: ElementType.f16.decode(source, into: target)
+    case .bf16: ElementType.bf16.decode(source, into: target)
+    case .q4_0: for b in 0..<blocks { Self.q4_0(bytes + 18 * b, output + 32 * b) }
+    case .q4_1: for b in 0..<blocks { Self.q4_1(bytes + 20 * b, output + 32 * b) }
+    case .q5_0: for b in 0..<blocks { Self.q5_0(bytes + 22 * b, output + 32 * b) }
+    case .q5_1: for b in 0..<blocks { Self.q5_1(bytes + 24 * b, output + 32 * b) }
+    case .q8_0: for b in 0..<blocks { Self.q8_0(bytes + 34 * b, output + 32 * b) }
+    case .q4_K: for b in 0..<blocks { Self.q4_K(bytes + 144 * b, output + 256 * b) }
+    case .q5_K: for b in 0..<blocks { Self.q5_K(bytes + 176 * b, output + 256 * b) }
+    case .q6_K: for b in 0..<blocks { Self.q6_K(bytes + 210 * b, output + 256 * b) }
+    }
+  }
+
+  private typealias Input = UnsafePointer<UInt8>
+  private typealias Output = UnsafeMutablePointer<Float>
+
+  @inline(__always)
+  private static func half(_ input: Input, _ offset: Int) -> Float {
+    Float(UnsafeRawPointer(input).loadUnaligned(fromByteOffset: offset, as: Float16.self))
+  }
+
+  // Elements j and j + 16 of a 32-block share byte j: low and high half.
+
+  @inline(__always)
+  private static func q4_0(_ block: Input, _ output: Output) {
+    let d = half(block, 0)
+    let quants = block + 2
+    for j in 0..<16 {
+      output[j] = Float(Int32(quants[j] & 15) &- 8) * d
+      output[j + 16] = Float(Int32(quants[j] >> 4) &- 8) * d
+    }
+  }
+
+  @inline(__always)
+  private static func q4_1(_ block: Input, _ output: Output) {
+    let d = half(block, 0)
+    let m = half(block, 2)
+    let quants = block + 4
+    for j in 0..<16 {
+      output[j] = Float(Int32(quants[j] & 15)) * d + m
+      output[j + 16] = Float(Int32(quants[j] >> 4)) * d + m
+    }
+  }
+
+  /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
+  @inline(__always)
+  private static func fifthBits(_ block: Input, _ offset: Int) -> UInt32 {
+    UInt32(littleEndian: UnsafeRawPointer(block).loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+  }
+
+  @inline(__always)
+  private static func q5_0(_ block: Input, _ output: Output) {
+    let d = half(block, 0)
+    let high = fifthBits(block, 2)
+    let quants = block + 6
+    for j in 0..<16 {
+      let low = UInt32(quants[j])
+      let shift = UInt32(truncatingIfNeeded: j)
+      output[j] = Float(Int32(bitPattern: low & 15 | (high &>> shift & 1) << 4) &- 16) * d
+      output[j + 16] = Float(Int32(bitPattern: low >> 4 | (high &>> (shift &+ 16) & 1) << 4) &- 16) * d
+    }
+  }
+
+  @inline(__always)
+  private static func q5_1(_ block: Input, _ output: Output) {
+    let d = half(block, 0)
+    let m = half(block, 2)
+    let high = fifthBits(block, 4)
+    let quants = block + 8
+    for j in 0..<16 {
+      let low = UInt32(quants[j])
+      let shift = UInt32(truncatingIfNeeded: j)
+      output[j] = Float(Int32(bitPattern: low & 15 | (high &>> shift & 1) << 4)) * d + m
+      output[j + 16] = Float(Int32(bitPattern: low >> 4 | (high &>> (shift &+ 16) & 1) << 4)) * d + m
+    }
+  }
+
+  @inline(__always)
+  private static func q8_0(_ block: Input, _ output: Output) {
+    let d = half(block, 0)
+    let quants = UnsafeRawPointer(block + 2).assumingMemoryBound(to: Int8.self)
+    for j in 0..<32 { output[j] = Float(Int32(quants[j])) * d }
+  }
+
+  /// The 6-bit scale and minimum of sub-block `j` of eight, packed into the 12 bytes at `scales`.
+  @inline(__always)
+  private static func scaleAndMinimum(_ scales: Input, _ j: Int) -> (Float, Float) {
+    if j < 4 { return (Float(scales[j] & 63), Float(scales[j + 4] & 63)) }
+    return (
+      Float((scales[j + 4] & 15) | (scales[j - 4] >> 6) << 4),
+      Float((scales[j + 4] >> 4) | (scales[j] >> 6) << 4)
+    )
+  }
+
+  // Sub-blocks 2i and 2i + 1 of a K block share 32 bytes: low and high half.
+
+  @inline(__always)
+  private static func q4_K(_ block: Input, _ output: Output) {
+    let d = half(block, 0)
+    let dmin = half(block, 2)
+    for pair in 0..<4 {
+      let quants = block + 16 + 32 * pair
+      let target = output + 64 * pair
+      let (scale0, minimum0) = scaleAndMinimum(block + 4, 2 * pair)
+      let (scale1, minimum1) = scaleAndMinimum(block + 4, 2 * pair + 1)
+      let (d0, m0, d1, m1) = (d * scale0, dmin * minimum0, d * scale1, dmin * minimum1)
+      for j in 0..<32 {
+        target[j] = d0 * Float(Int32(quants[j] & 15)) - m0
+        target[j + 32] = d1 * Float(Int32(quants[j] >> 4)) - m1
+      }
+    }
+  }
+
+  @inline(__always)
+  private static func q5_K(_ block: Input, _ output: Output) {
+    let d = half(block, 0)
+    let dmin = half(block, 2)
+    let high = block + 16
+    for pair in 0..<4 {
+      let quants = block + 48 + 32 * pair
+      let target = output + 64 * pair
+      let (scale0, minimum0) = scaleAndMinimum(block + 4, 2 * pair)
+      let (scale1, minimum1) = scaleAndMinimum(block + 4, 2 * pair + 1)
+      let (d0, m0, d1, m1) = (d * scale0, dmin * minimum0, d * scale1, dmin * minimum1)
+      let shift = Int32(truncatingIfNeeded: 2 * pair)
+      for j in 0..<32 {
+        let bits = Int32(high[j]) &>> shift
+        target[j] = d0 * Float(Int32(quants[j] & 15) | (bits & 1) << 4) - m0
+        target[j + 32] = d1 * Float(Int32(quants[j] >> 4) | (bits & 2) << 3) - m1
+      }
+    }
+  }
+
+  /// 16 sub-blocks of 16 elements; each half of a block spreads over 64 low and 32 high bytes.
+  @inline(__always)
+  private static func q6_K(_ block: Input, _ output: Output) {
+    let d = half(block, 208)
+    let scales = UnsafeRawPointer(block + 192).assumingMemoryBound(to: Int8.self)
+    for part in 0..<8 {  // 32 elements each
+      let (upper, quarter) = (part / 4, part % 4)
+      let low = block + 64 * upper + 32 * (quarter % 2)
+      let high = block + 128 + 32 * upper
+      let (lowShift, highShift) = (
+        Int32(truncatingIfNeeded: quarter / 2 * 4), Int32(truncatingIfNeeded: 2 * quarter)
+      )
+      for sub in 0..<2 {
+        let scale = d * Float(Int32(scales[2 * part + sub]))
+        let target = output + 32 * part + 16 * sub
+        for j in 0..<16 {
+          let bits =
+            (Int32(low[16 * sub + j]) &>> lowShift & 15) | (Int32(high[16 * sub + j]) &>> highShift & 3) << 4
+          target[j] = scale * Float(bits &- 32)
+        }
+      }
+    }
+  }
+}
