@@ -1,0 +1,66 @@
+import Foundation
+import Testing
+
+import Text
+
+/// Ids and texts against transformers and llama.cpp.
+@Suite struct TokenizerGoldenTests {
+  private func check(_ tokenizer: Tokenizer, model: String) throws {
+    let goldens = try JSON(parsing: fileContents(#require(Shared.path("goldens/tokenizer.json"))))
+    let cases = try #require(goldens[model]?.array)
+    #expect(cases.count == 165)
+    for one in cases {
+      let text = try #require(one["text"]?.string)
+      let expected = try #require(one["ids"]?.array).compactMap { $0.int.map { Int32($0) } }
+      let ids = try tokenizer.encode(text)
+      #expect(ids == expected, "\(text.debugDescription)")
+      #expect(try tokenizer.decode(ids) == Array(#require(one["decoded"]?.string).utf8))
+    }
+  }
+
+  @Test(.enabled(if: Shared.has("models/stories260k/tokenizer.json")))
+  func stories260k() throws {
+    try check(Tokenizer(path: #require(Shared.path("models/stories260k"))), model: "stories260k-f32")
+  }
+
+  @Test(.enabled(if: Shared.smolLM2("MIDTRAIN_SMOLLM2_FOLDER") != nil))
+  func smolLM2Folder() throws {
+    let tokenizer = try Tokenizer(path: #require(Shared.smolLM2("MIDTRAIN_SMOLLM2_FOLDER")))
+    #expect(tokenizer.bosID == 1 && tokenizer.eosID == 2 && tokenizer.vocabularySize == 49152)
+    try check(tokenizer, model: "smollm2-135m-instruct")
+  }
+
+  @Test(.enabled(if: Shared.smolLM2("MIDTRAIN_SMOLLM2_GGUF") != nil))
+  func smolLM2GGUF() throws {
+    let path = try #require(Shared.smolLM2("MIDTRAIN_SMOLLM2_GGUF"))
+    let tokenizer = try Tokenizer(GGUFReader(path: path).vocabulary)
+    #expect(tokenizer.bosID == 1 && tokenizer.eosID == 2 && tokenizer.vocabularySize == 49152)
+    #expect(tokenizer.chatTemplate != nil)
+    try check(tokenizer, model: "smollm2-135m-instruct")
+    // What is exported is the same tokenizer.
+    let files = Dictionary(uniqueKeysWithValues: try tokenizer.huggingFaceFiles())
+    let again = try Tokenizer(
+      tokenizerJSON: #require(files["tokenizer.json"]), config: files["tokenizer_config.json"],
+      chatTemplate: files["chat_template.jinja"].map { String(decoding: $0, as: UTF8.self) })
+    #expect(again.bosID == 1 && again.eosID == 2 && again.chatTemplate == tokenizer.chatTemplate)
+    try check(again, model: "smollm2-135m-instruct")
+    #expect(try Dictionary(uniqueKeysWithValues: again.huggingFaceFiles()) == files)
+  }
+
+  @Test(.enabled(if: Shared.has("goldens/vocab")), arguments: ["gpt-2", "llama-bpe", "qwen2"])
+  func vocabulary(_ name: String) throws {
+    let path = try #require(Shared.path("goldens/vocab/ggml-vocab-\(name).gguf"))
+    let tokenizer = try Tokenizer(GGUFReader(path: path).vocabulary)
+    let inputs = try String(decoding: fileContents(path + ".inp"), as: UTF8.self)
+      .components(separatedBy: "\n__ggml_vocab_test__\n")
+    let outputs = try String(decoding: fileContents(path + ".out"), as: UTF8.self).components(
+      separatedBy: "\n")
+    #expect(inputs.count >= 40)
+    for (text, line) in zip(inputs, outputs) {
+      let expected = line.split(separator: " ").compactMap { Int32($0) }
+      let ids = try tokenizer.encode(text)
+      #expect(ids == expected, "\(text.debugDescription)")
+      #expect(try tokenizer.decode(ids) == Array(text.utf8))
+    }
+  }
+}
