@@ -47,7 +47,7 @@ public final class GGUFFile: Sendable {
 
     var metadata: [String: GGUFValue] = [:]
     for index in 0..<metadataCount {
-      let key = String(decoding: try cursor.string(what: "metadata key \(index)"), as: UTF8.self)
+      let key = try cursor.name(of: "metadata entry \(index)")
       let value = try cursor.value(try cursor.valueType(key: key), key: key)
       guard metadata.updateValue(value, forKey: key) == nil else {
         throw ModelError("\(path): metadata \(key) appears twice")
@@ -75,7 +75,7 @@ public final class GGUFFile: Sendable {
 
   /// Reads a description; its `offset` is still relative to the data.
   private static func tensor(_ index: Int, _ cursor: inout GGUFCursor) throws -> Tensor {
-    let name = String(decoding: try cursor.string(what: "the name of tensor \(index)"), as: UTF8.self)
+    let name = try cursor.name(of: "tensor \(index)")
     let path = cursor.file.path
     let rank = try cursor.next(UInt32.self, what: "the rank of tensor \(name)")
     guard rank <= 4 else {

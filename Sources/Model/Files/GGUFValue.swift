@@ -120,6 +120,17 @@ struct GGUFCursor {
     return try file.slice(at: offset, count: length, what: what())
   }
 
+  /// The next string, as the name of a tensor or metadata entry.
+  mutating func name(of what: @autoclosure () -> String) throws -> String {
+    let bytes = try string(what: "the name of \(what())")
+    let limit = 255  // ggml's own is 63
+    guard !bytes.isEmpty, bytes.count <= limit, bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
+      throw ModelError(
+        "\(file.path): the name of \(what()) is not made of 1 to \(limit) printable ASCII characters")
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
   mutating func valueType(key: String) throws -> GGUFValueType {
     let code = try next(UInt32.self, what: "the type of metadata \(key)")
     guard let type = GGUFValueType(rawValue: code) else {

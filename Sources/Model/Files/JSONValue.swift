@@ -12,8 +12,15 @@ package enum JSONValue: Equatable, Sendable {
   case array([JSONValue])
   case object([String: JSONValue])
 
+  /// The longest text that is parsed, in bytes. Parsed values take up to some forty times the room of their text;
+  /// headers and indices of the largest models are a few megabytes.
+  package static let maximumSize = 32 << 20
+
   /// Parses `bytes`, which come from `file` (for errors).
   package init(parsing bytes: UnsafeRawBufferPointer, file: String) throws {
+    guard bytes.count <= Self.maximumSize else {
+      throw ModelError("\(file): is JSON of \(bytes.count) bytes, expected at most \(Self.maximumSize)")
+    }
     do {
       self.init(try JSONSerialization.jsonObject(with: Data(bytes), options: [.fragmentsAllowed]))
     } catch let error as NSError {

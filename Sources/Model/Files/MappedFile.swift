@@ -63,13 +63,13 @@ public final class MappedFile: Sendable {
 /// The text of `errno`.
 func lastSystemError() -> String { String(cString: strerror(errno)) }
 
-/// The product of `shape`'s dimensions, or nil when one is negative or the product exceeds an `Int`.
+/// The product of `shape`'s dimensions, or nil when one is negative or the product of some exceeds an `Int`.
 func elementCount(_ shape: [Int]) -> Int? {
   var product = 1
-  for dimension in shape {
+  for dimension in shape where dimension != 0 {  // [0, 2^62, 2^62] is empty, but its rows are not countable
     let (next, overflow) = product.multipliedReportingOverflow(by: dimension)
     if dimension < 0 || overflow { return nil }
     product = next
   }
-  return product
+  return shape.contains(0) ? 0 : product
 }

@@ -84,7 +84,8 @@ extension ModelConfig {
       ])
     case let type?:
       throw ModelError(
-        "\(gguf.path): \(key).type is \"\(type)\", expected \"none\" or \"linear\": others are not supported")
+        "\(gguf.path): \(key).type is \(JSONValue.string(type).summary), expected \"none\" or \"linear\": others are not supported"
+      )
     }
   }
 

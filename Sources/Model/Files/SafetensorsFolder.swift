@@ -73,12 +73,7 @@ package struct SafetensorsFolder: WeightSource {
 
 /// The JSON object that the file `path` holds. Throws `ModelError` when it holds something else.
 func readJSONObject(_ path: String) throws -> [String: JSONValue] {
-  // The largest shard index of a real model is a few megabytes; parsing takes some tens of times the size.
-  let limit = 64 << 20
   let file = try MappedFile(path: path)
-  guard file.count <= limit else {
-    throw ModelError("\(path): has \(file.count) bytes, expected a JSON file of at most \(limit)")
-  }
   let value = try withExtendedLifetime(file) { try JSONValue(parsing: file.bytes, file: path) }
   guard let object = value.object else {
     throw ModelError("\(path): is \(value.summary), expected a JSON object")
