@@ -49,6 +49,16 @@ import Testing
     }
   }
 
+  /// For what this engine reads, version 2 differs from version 3 in the number only.
+  @Test func readsVersion2() throws {
+    var bytes = try read("\(goldens)/tiny-llama.gguf")
+    bytes[4] = 2
+    try withScratchFolder { folder throws in
+      try write(bytes, to: "\(folder)/v2.gguf")
+      #expect(try ModelFiles(path: "\(folder)/v2.gguf").config.hiddenSize == 32)
+    }
+  }
+
   @Test func readsMetadata() throws {
     let file = try GGUFFile(path: "\(goldens)/tiny-llama.gguf")
     #expect(file.metadata["general.architecture"]?.text == "llama")

@@ -41,13 +41,12 @@ import Testing
   }
 }
 
-private let environment = ProcessInfo.processInfo.environment
-/// Set by hand, or found where the shared models are.
-private let smollm2GGUF = existing(
-  environment["MIDTRAIN_SMOLLM2_GGUF"], "models/SmolLM2-135M-Instruct.Q4_1.gguf")
-private let smollm2Folder = existing(environment["MIDTRAIN_SMOLLM2"], "models/smollm2")
+/// Models that are not part of the repository, named by the environment.
+private let smollm2GGUF = existing("MIDTRAIN_SMOLLM2_GGUF")
+private let smollm2Folder = existing("MIDTRAIN_SMOLLM2_FOLDER")
 
-private func existing(_ chosen: String?, _ shared: String) -> String? {
-  guard let path = chosen ?? sharedFolder.map({ "\($0)/\(shared)" }) else { return nil }
-  return FileManager.default.fileExists(atPath: path) ? path : nil
+private func existing(_ variable: String) -> String? {
+  ProcessInfo.processInfo.environment[variable].flatMap {
+    FileManager.default.fileExists(atPath: $0) ? $0 : nil
+  }
 }

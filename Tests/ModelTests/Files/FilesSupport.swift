@@ -1,4 +1,4 @@
-// What the file tests share: where goldens and models are, scratch folders, expected failures.
+// What the file tests share: where goldens are, scratch folders, expected failures.
 
 import Foundation
 import Testing
@@ -7,13 +7,6 @@ import Model
 
 let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
   .deletingLastPathComponent().appendingPathComponent("Goldens").path
-
-/// The folder of models and data that are not part of the repository, or nil.
-let sharedFolder: String? = {
-  let beside = goldens + "/../../../shared"
-  let path = ProcessInfo.processInfo.environment["MIDTRAIN_SHARED"] ?? beside
-  return FileManager.default.fileExists(atPath: path) ? path : nil
-}()
 
 /// Runs `body` with a fresh folder that is removed afterwards.
 func withScratchFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
