@@ -1,29 +1,28 @@
 -- Runs the tests of the Lua layer: every function of every table that a test_*.lua returns.
 --   lua5.4 Tests/LuaTests/run.lua [part of a name]      in plain Lua, with the stand-in engine
---   midtrain Tests/LuaTests/run.lua [part of a name]    in the real one
+--   midtrain Tests/LuaTests/run.lua [part of a name]    the same, then with the real one
 -- Returns the number of failures; as a plain-Lua script it exits with status 1 if there are any.
 
-local folder = arg and arg[0] and arg[0]:match("^(.*)/[^/]*$") or "Tests/LuaTests"
+local folder = arg and arg[0] and (arg[0]:match "^(.*)/[^/]*$" or ".") or "Tests/LuaTests"
 local filter = arg and arg[1]
 package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
   :format(folder, folder, folder, package.path)
 
-local real = package.loaded["midtrain.native"] ~= nil or package.preload["midtrain.native"] ~= nil
-if not real then package.preload["midtrain.native"] = function() return require "support.fake" end end
-
-
-local files = {
-  "advantage", "budget", "curriculum", "entropy", "objective", "options", "random", "reward",
+local with_stand_in = {
+  "advantage", "budget", "coldstart", "corpus", "curriculum", "entropy", "journal", "objective",
+  "options", "plot", "prompt", "random", "reward", "rmt", "run", "scoring",
 }
+local with_engine = { "objective", "engine" }
 
 local passed, failures = 0, {}
-for _, file in ipairs(files) do
+
+local function run_file(file, engine)
   local tests = dofile(("%s/test_%s.lua"):format(folder, file))
   local names = {}
   for name in pairs(tests) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
-    local title = file .. ": " .. name
+    local title = ("%s: %s (%s)"):format(file, name, engine)
     if not filter or title:find(filter, 1, true) then
       local ok, message = xpcall(tests[name], debug.traceback)
       if ok then
@@ -35,7 +34,26 @@ for _, file in ipairs(files) do
     end
   end
 end
-print(("%d Lua tests passed, %d failed (%s engine)")
-  :format(passed, #failures, real and "real" or "stand-in"))
+
+-- Runs files with a given native module; the modules above it are loaded anew, and put back.
+local function run_files(files, native, engine)
+  local kept = {}
+  for name, module in pairs(package.loaded) do
+    if name:find "^midtrain" then kept[name] = module end
+  end
+  for name in pairs(kept) do package.loaded[name] = nil end
+  package.loaded["midtrain.native"] = native
+  for _, file in ipairs(files) do run_file(file, engine) end
+  for name in pairs(package.loaded) do
+    if name:find "^midtrain" then package.loaded[name] = nil end
+  end
+  for name, module in pairs(kept) do package.loaded[name] = module end
+end
+
+local real = package.loaded["midtrain.native"]
+run_files(with_stand_in, require "support.fake", "stand-in")
+if real then run_files(with_engine, real, "engine") end
+
+print(("%d Lua tests passed, %d failed"):format(passed, #failures))
 if not real and #failures > 0 then os.exit(1) end
 return #failures

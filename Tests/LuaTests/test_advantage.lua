@@ -37,7 +37,7 @@ return {
     for i = 1, 3 do check.near(a[i] + b[i], A[i], 1e-12) end
   end,
 
-  -- The hazard of method §4: all wrong, yet the advantages are as large as ever.
+  -- All wrong, yet the advantages are as large as ever.
   a_group_of_wrong_answers_learns_length_alone = function()
     local contributions = { 0.101, 0.100, 0.099 }
     local A, std = advantage.group(contributions)

@@ -8,7 +8,6 @@ local function values(schedule, T, ...)
 end
 
 return {
-  -- method §2's table.
   exponential_gives_the_papers_values = function()
     check.equal(values(budget.exponential(), 100, 0, 30, 50, 70, 100), { 800, 493, 357, 259, 160 })
     check.equal(values(budget.exponential(), 7, 0, 7), { 800, 160 })

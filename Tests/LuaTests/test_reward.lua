@@ -97,7 +97,8 @@ return {
     check.near(components.length.contribution, 0.15)
     -- Without a budget there is no length reward, and the match counts in full.
     given.budget = nil
-    total, components = reward.rmt() { prediction = " of", continuation = { " of" }, think_length = 5 }
+    total, components =
+      reward.rmt() { prediction = " of", continuation = { " of" }, think_length = 5 }
     check.near(total, 1)
     check.equal(components.length, nil)
     check.near(reward.rmt { weight = 1 }(sample { think_length = 100, continuation = {} }), 1)

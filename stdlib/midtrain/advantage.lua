@@ -1,4 +1,4 @@
--- Group advantages (method §4): A_i = (r_i − mean)/(std + δ), with the Bessel-corrected standard
+-- Group advantages: A_i = (r_i − mean)/(std + δ), with the Bessel-corrected standard
 -- deviation and δ = 1e-4. A reward of nil is unscored: it counts for nothing and gets no advantage.
 -- Lists with holes are therefore passed with their length.
 
@@ -26,23 +26,28 @@ end
 local specification = {
   delta = { "number", default = 1e-4, min = 0, doc = "δ" },
   scale = { "string", default = "group", choices = { "group", "none" }, doc = "divide by std?" },
+  std = { "number", min = 0, doc = "divide by this instead of the group's, e.g. the batch's" },
 }
+
+-- (v_i − mean)/(std + δ) of each scored value.
+local function whiten(values, mean, std, n, o)
+  local divisor = o.scale == "group" and (o.std or std) + o.delta or 1
+  local result = {}
+  for i = 1, n do
+    if values[i] then result[i] = (values[i] - mean) / divisor end
+  end
+  return result
+end
 
 --- Advantages of one group.
 ---@param rewards (number|nil)[]
 ---@param n integer?
----@param given { delta: number?, scale: ("group"|"none")? }?
----@return (number|nil)[] advantages, number std
+---@param given { delta: number?, scale: ("group"|"none")?, std: number? }?
+---@return (number|nil)[] advantages, number std of the group
 function advantage.group(rewards, n, given)
   local o = options.check("advantage.group", given, specification)
   local mean, std = advantage.statistics(rewards, n)
-  local result = {}
-  for i = 1, n or #rewards do
-    if rewards[i] then
-      result[i] = (rewards[i] - mean) / (o.scale == "group" and std + o.delta or 1)
-    end
-  end
-  return result, std
+  return whiten(rewards, mean, std, n or #rewards, o), std
 end
 
 --- The part of each advantage that one component of the reward is answerable for: contributions
@@ -52,18 +57,12 @@ end
 ---@param contributions (number|nil)[]
 ---@param std number of the group's total rewards
 ---@param n integer?
----@param given { delta: number?, scale: ("group"|"none")? }?
+---@param given { delta: number?, scale: ("group"|"none")?, std: number? }?
 ---@return (number|nil)[]
 function advantage.part(contributions, std, n, given)
   local o = options.check("advantage.part", given, specification)
   local mean = advantage.statistics(contributions, n)
-  local result = {}
-  for i = 1, n or #contributions do
-    if contributions[i] then
-      result[i] = (contributions[i] - mean) / (o.scale == "group" and std + o.delta or 1)
-    end
-  end
-  return result
+  return whiten(contributions, mean, std, n or #contributions, o)
 end
 
 return advantage

@@ -1,4 +1,4 @@
--- Token budgets (method §2): how many tokens step t asks the model to use inside <think></think>.
+-- Token budgets: how many tokens step t asks the model to use inside <think></think>.
 --
 -- A schedule is a function (t, T, state) → B. `t` counts the steps already taken, 0 … T−1, so the
 -- first step uses B_0 exactly; `state` is the run's last metrics (reward, …), for adaptive ones.
@@ -76,7 +76,8 @@ end
 ---@param tokens integer
 ---@return midtrain.Budget
 function budget.constant(tokens)
-  tokens = options.value("budget.constant", "tokens", tokens, { "integer", min = 1, required = true })
+  tokens = options.value("budget.constant", "tokens", tokens,
+    { "integer", min = 1, required = true })
   return function() return tokens end
 end
 

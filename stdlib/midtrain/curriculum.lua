@@ -1,4 +1,4 @@
--- Curriculum-based adaptive sampling (method §3): tier probabilities p_t over (easy, medium, hard),
+-- Curriculum-based adaptive sampling: tier probabilities p_t over (easy, medium, hard),
 -- and the sampler that draws a tier from p_t, then a position uniformly among that tier's still
 -- unused tokens.
 

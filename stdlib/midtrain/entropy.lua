@@ -1,8 +1,8 @@
--- Difficulty of positions (method §1): the entropy, in nats, of the entropy model's next-token
+-- Difficulty of positions: the entropy, in nats, of the entropy model's next-token
 -- distribution, computed once per document, and the tiers made of it.
 --
--- `model:entropy(ids)[i]` is the entropy *after* ids[1..i]: the difficulty of predicting ids[i + 1].
--- In this module a position is always that of the token to be predicted, so its entropy is H[p − 1].
+-- `model:entropy(ids)[i]` is the entropy *after* ids[1 … i], the difficulty of the token behind
+-- them. Here a position p is always that of the token to be predicted: its entropy is H[p − 1].
 
 local options = require "midtrain.options"
 

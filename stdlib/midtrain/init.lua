@@ -1,4 +1,8 @@
 -- `mid`: the engine's native functions, and the method's Lua modules, loaded when first used.
+--
+-- The method is reinforcement mid-training (RMT, arXiv:2509.24375). Throughout these modules a tag
+-- tells where a formula or number is from: [K] known, read in a source (RMT, or RPT and the other
+-- papers that it builds on); [D] our default where no source states one, always an option.
 
 local mid = require "midtrain.native"
 
@@ -9,7 +13,9 @@ local modules = {
   coldstart = "supervised stage that teaches a small model the answer format",
   corpus = "generated mathematical text",
   curriculum = "tier probabilities p_t and the position sampler",
+  documents = "documents as token ids and the trunk of a step's forest",
   entropy = "difficulty tiers from next-token entropies",
+  journal = "what a run writes down",
   objective = "policy losses, next-token loss and their sum",
   options = "checked tables of options",
   plot = "terminal plots",
@@ -18,6 +24,7 @@ local modules = {
   reward = "match and length rewards",
   rmt = "reinforcement mid-training",
   run = "what every training run shares",
+  scoring = "from rollouts to advantages and metrics",
 }
 
 setmetatable(mid, {

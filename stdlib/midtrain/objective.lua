@@ -1,4 +1,4 @@
--- Objectives on packed log-probabilities (method §4, §7). `logprobs` is the tensor [N] that
+-- Objectives on packed log-probabilities. `logprobs` is the tensor [N] that
 -- model:logprobs(batch) gives; a sequence is a completion's range in it with its advantage:
 --   { first = 17, last = 40, advantage = 0.7 }        (1-based, inclusive: batch:range(segment))
 -- A loss is minimised. Everything here is a per-token coefficient on log-probabilities, so one

@@ -1,6 +1,6 @@
--- Rewards (method §2, §4): what a rollout predicted, whether that matches the corpus, how long it
--- thought, and how the two combine. Everything is counted on bytes of token ids; a rollout's text is
--- never tokenised again.
+-- Rewards: what a rollout predicted, whether that matches the corpus, how long it
+-- thought, and how the two combine. Everything is counted on bytes of token ids; a rollout's text
+-- is never tokenised again.
 
 local options = require "midtrain.options"
 
@@ -18,8 +18,8 @@ function reward.pieces(tokenizer, ids)
   return pieces
 end
 
---- Reasoning length ℓ: the tokens that lie wholly before </think>, the prompt having opened <think>.
---- A rollout that never closes is all reasoning.
+--- Reasoning length ℓ: the tokens that lie wholly before </think>, the prompt having opened
+--- <think>. A rollout that never closes is all reasoning.
 ---@param pieces string[] of the completion, without end-of-sequence tokens
 ---@return integer length, boolean closed
 function reward.think_length(pieces)
@@ -66,8 +66,8 @@ function reward.match_strict(tokenizer, prediction, next_id)
   return #ids == 1 and ids[1] == next_id and 1 or 0
 end
 
---- Prefix match: the predicted bytes are the first l bytes of the true continuation, and l is a token
---- boundary of it (RPT [K]).
+--- Prefix match: the predicted bytes are the first l bytes of the true continuation, and l is a
+--- token boundary of it (RPT [K]).
 ---@param prediction string?
 ---@param continuation string[] pieces of the true next tokens
 ---@return integer 0 or 1

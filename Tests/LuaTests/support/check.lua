@@ -9,7 +9,9 @@ local function show(value)
   local keys, parts = {}, {}
   for key in pairs(value) do keys[#keys + 1] = key end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  for _, key in ipairs(keys) do parts[#parts + 1] = ("[%s]=%s"):format(show(key), show(value[key])) end
+  for _, key in ipairs(keys) do
+    parts[#parts + 1] = ("[%s]=%s"):format(show(key), show(value[key]))
+  end
   return "{" .. table.concat(parts, ", ") .. "}"
 end
 

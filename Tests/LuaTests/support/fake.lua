@@ -1,6 +1,7 @@
 -- A stand-in for the native engine, so that the method can be tested in plain Lua. Its tokens are
--- bytes, its model is a bigram table of logits that really learns, and time is simulated: jobs run
--- when something waits for them. It checks what the engine would check: ranges, parents, names.
+-- bytes, its model is a bigram table of logits that really learns, and its jobs run when something
+-- waits for them, giving way at each rollout. It checks what the engine would check: ranges,
+-- parents, names.
 
 local random = require "midtrain.random"
 local tensor = require "support.tensor"
@@ -207,6 +208,7 @@ local rollout_options = {
 }
 
 function Model:rollout(batch, segments, given)
+  if coroutine.isyieldable() then coroutine.yield() end
   for name in pairs(given) do
     assert(rollout_options[name], "model:rollout: unknown option " .. name)
   end

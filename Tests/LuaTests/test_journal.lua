@@ -1,0 +1,43 @@
+local check = require "support.check"
+local journal = require "midtrain.journal"
+
+return {
+  plain_values_stay = function()
+    local value = { a = 1, b = { "x", true, 0.5 } }
+    check.equal(journal.describe(value), value)
+    check.equal(journal.describe(0 / 0), tostring(0 / 0))
+    check.equal(journal.describe(math.huge), "inf")
+    check.equal(journal.describe "a\xffb", "a\u{FFFD}b")
+  end,
+
+  functions_become_their_source = function()
+    local limit = 50
+    local function schedule(t)
+      return t < limit and 300 or 120
+    end
+    local described = journal.describe(schedule)
+    check.equal(described["function"],
+      "    local function schedule(t)\n      return t < limit and 300 or 120\n    end")
+    assert(described.at:find "test_journal.lua:%d+$")
+    check.equal(described.upvalues, { limit = 50 })
+    check.equal(journal.describe(print), { ["function"] = "native" })
+  end,
+
+  -- What is typed at a prompt has its text in the chunk itself.
+  functions_from_a_string_become_their_line = function()
+    local f = load("\nreturn function(t) return t end\n")()
+    check.equal(journal.describe(f)["function"], "return function(t) return t end")
+  end,
+
+  policies_say_their_numbers = function()
+    local described = journal.describe(require "midtrain.budget".exponential { initial = 64 })
+    check.equal(described.upvalues.initial, 64)
+    check.equal(described.upvalues.gamma, 0.2)
+  end,
+
+  modules_are_left_out = function()
+    local chunk = load "local budget = ...; return function() return budget end"
+    local f = chunk(require "midtrain.budget")
+    check.equal(journal.describe(f).upvalues, nil)
+  end,
+}

@@ -1,0 +1,171 @@
+local check = require "support.check"
+local fake = require "support.fake"
+local mid = require "midtrain"
+local runs = require "midtrain.run"
+local scratch = require "support.scratch"
+
+local specification = {
+  width = { "integer", default = 3, min = 1, knob = true },
+  shape = { "function", default = function() return 1 end, knob = true },
+  docs = { "table", default = {} },
+}
+for name, option in pairs(runs.specification) do specification[name] = option end
+
+-- A run whose steps note the knobs that they saw, and give other code a turn.
+local function make(given, step)
+  local seen = {}
+  local o = { steps = 4, progress = false, model = fake.fake_model(), docs = {} }
+  for name, value in pairs(given or {}) do o[name] = value end
+  o = require "midtrain.options".check("test", o, specification)
+  local run = runs.new {
+    name = "test", options = o, specification = specification,
+    line = function() return "line" end,
+    state = function() return { cursor = #seen } end,
+    step = function(run, knobs, t)
+      if step then step(run, t) end
+      seen[#seen + 1] = knobs.width
+      mid.sleep(0)
+      return { num_tokens = 10, odd = 0 / 0 }
+    end,
+  }
+  return run, seen
+end
+
+local tests = {}
+
+function tests.steps_run_one_by_one()
+  local run, seen = make()
+  check.equal({ run.t, run.T, run.status }, { 0, 4, "ready" })
+  local metrics = run:step()
+  check.equal({ metrics.step, metrics.num_tokens, run.status }, { 1, 10, "ready" })
+  metrics = run:step(2)
+  check.equal({ metrics.step, metrics.num_tokens, #seen }, { 3, 30, 3 })
+  run:step(9)
+  check.equal({ run.t, run.status, #run.history }, { 4, "done", 4 })
+  check.raises(function() run:step() end, "all 4 steps are done")
+end
+
+function tests.knobs_hold_from_the_next_step_on()
+  local run, seen = make()
+  run:step()
+  run.width = 5
+  check.equal(run.width, 5)
+  run:step()
+  check.equal(seen, { 3, 5 })
+end
+
+function tests.knobs_assigned_inside_a_step_wait_for_the_next()
+  local run, seen = make({}, function(run, t) if t == 1 then run.width = 9 end end)
+  run:step(3)
+  check.equal(seen, { 3, 3, 9 })
+end
+
+function tests.assignments_are_checked()
+  local run = make()
+  check.raises(function() run.widht = 5 end, "run: unknown option 'widht'; did you mean 'width'?")
+  check.raises(function() run.width = 0 end, "'width' must lie between 1")
+  check.raises(function() run.shape = 4 end, "'shape' must be function, got number")
+  check.raises(function() run.t = 3 end, "'t' cannot be assigned")
+  check.raises(function() run.seed = 3 end, "'seed' cannot be assigned")
+  check.equal(run.width, 3)
+  check.equal(run.nonsense, nil)
+end
+
+function tests.background_run_can_be_paused_changed_and_stopped()
+  local run, seen = make { steps = 50 }
+  run:start()
+  check.raises(function() run:start() end, "cannot start while it trains")
+  check.raises(function() run:step() end, "cannot step while it trains")
+  run:wait(3)
+  assert(run.t >= 3 and run.status == "running")
+  run:pause()
+  local t = run.t
+  check.equal(run.status, "paused")
+  mid.sleep(0)
+  check.equal(run.t, t)
+  run.width = 8
+  run:step()
+  check.equal({ run.t, run.status, seen[#seen] }, { t + 1, "paused", 8 })
+  run:resume()
+  run:wait(t + 3)
+  run:stop()
+  check.equal(run.status, "stopped")
+  local stopped = run.t
+  assert(stopped < 50)
+  run:start():wait()
+  check.equal({ run.t, run.status }, { 50, "done" })
+end
+
+function tests.an_error_leaves_the_step_to_be_tried_again()
+  local broken = true
+  local run = make({}, function(_, t) if t == 2 and broken then error "broken knob" end end)
+  run:start()
+  check.raises(function() run:wait() end, "broken knob")
+  check.equal({ run.t, run.status }, { 2, "failed" })
+  assert(run.error:find "broken knob")
+  broken = false
+  run:start():wait()
+  check.equal({ run.t, run.status }, { 4, "done" })
+end
+
+function tests.a_run_is_a_folder()
+  local out = scratch.path()
+  local run = make { out = out, save_steps = 2, steps = 3 }
+  run:step(2)
+  run.shape = function(x) return x + 40 end
+  run.width = 4
+  run:step()
+  local metrics = scratch.json_lines(out .. "/metrics.jsonl")
+  check.equal({ #metrics, metrics[3].step, metrics[3].num_tokens }, { 3, 3, 30 })
+  check.equal(metrics[1].odd, nil)
+  local entries = scratch.json_lines(out .. "/journal.jsonl")
+  check.equal(#entries, 2)
+  check.equal({ entries[1].step, entries[1].name }, { 3, "shape" })
+  assert(entries[1].new["function"]:find("return x + 40", 1, true))
+  check.equal({ entries[2].name, entries[2].old, entries[2].new }, { "width", 3, 4 })
+  local config = mid.json.decode(scratch.read(out .. "/config.json"))
+  check.equal({ config.name, config.options.width, config.options.docs },
+    { "test", 3, "0 documents" })
+  for _, step in ipairs { 2, 3 } do
+    local dir = out .. "/checkpoints/step-" .. step
+    local state = mid.json.decode(scratch.read(dir .. "/trainer_state.json"))
+    check.equal({ state.step, state.steps, state.policy.cursor }, { step, 3, step })
+    assert(mid.exists(dir .. "/config.json"))
+    assert(not mid.exists(dir .. ".tmp"))
+  end
+  check.raises(function() make { out = out } end, "already holds a run")
+  check.raises(function() run:save(out .. "/checkpoints/step-2") end, "already exists")
+  run:save(out .. "/named")
+  assert(mid.exists(out .. "/named/trainer_state.json"))
+  scratch.remove(out)
+end
+
+function tests.a_loss_that_is_not_finite_is_skipped()
+  local model = fake.fake_model()
+  local run = make({ model = model })
+  local metrics = {}
+  run:optimize(mid.tensor(0 / 0), metrics)
+  check.equal({ metrics.skipped, run.optimizer.steps }, { 1, 0 })
+  local loss = mid.tensor(1)
+  loss.requires_grad = true
+  run:optimize(loss, metrics)
+  check.equal({ metrics.skipped, metrics.loss, run.optimizer.steps }, { 0, 1, 1 })
+end
+
+function tests.a_learning_rate_may_be_a_schedule()
+  local run = make { learning_rate = function(t, T) return (T - t) / T end }
+  local metrics = {}
+  local loss = mid.tensor(1)
+  loss.requires_grad = true
+  run:optimize(loss, metrics)
+  check.equal(metrics.learning_rate, 1.0)
+end
+
+function tests.times_are_summed_by_name()
+  local run = make({}, function(run)
+    check.equal({ run:time("work", function(a) return a, 2 end, 1) }, { 1, 2 })
+  end)
+  assert(run:step()["timing_s/work"] >= 0)
+end
+
+return tests

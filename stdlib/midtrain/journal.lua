@@ -1,0 +1,102 @@
+-- What a run writes down: values in a form that JSON can hold, with the source text of functions,
+-- and lines appended to files.
+
+local mid = require "midtrain.native"
+
+local journal = {}
+
+-- Lines first … last of the text that a function was defined in.
+local function source_text(info)
+  local text
+  if info.source:sub(1, 1) == "@" then
+    local file = io.open(info.source:sub(2))
+    if not file then return nil end
+    text = file:read "a"
+    file:close()
+  elseif info.source:sub(1, 1) ~= "=" then
+    text = info.source
+  else
+    return nil
+  end
+  local lines, number = {}, 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    if number >= info.linedefined and number <= info.lastlinedefined then
+      lines[#lines + 1] = line
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+local describe
+
+-- A function: its source, where it is from, and the values that it closes over, since the source of
+-- a schedule says little without its numbers.
+local function describe_function(f, depth)
+  local info = debug.getinfo(f, "S")
+  if info.what == "C" then return { ["function"] = "native" } end
+  local upvalues, index = {}, 1
+  while true do
+    local name, value = debug.getupvalue(f, index)
+    if not name then break end
+    if name ~= "_ENV" then upvalues[name] = describe(value, depth + 1) end
+    index = index + 1
+  end
+  return {
+    ["function"] = source_text(info) or "source not available",
+    at = ("%s:%d"):format(info.short_src, info.linedefined),
+    upvalues = next(upvalues) and upvalues or nil,
+  }
+end
+
+-- A table item by item; nothing for modules, which a closure may well refer to, and only the name
+-- of an object.
+local function describe_table(value, depth)
+  local metatable = getmetatable(value)
+  if metatable then return tostring(value) end
+  for _, module in pairs(package.loaded) do
+    if module == value then return nil end
+  end
+  local copy = {}
+  for key, item in pairs(value) do copy[key] = describe(item, depth + 1) end
+  return copy
+end
+
+function describe(value, depth)
+  local kind = type(value)
+  if depth > 8 then return "…" end
+  if kind == "function" then return describe_function(value, depth) end
+  if kind == "table" then return describe_table(value, depth) end
+  if kind == "number" and (value ~= value or math.abs(value) == math.huge) then
+    return tostring(value)
+  end
+  if kind == "string" and not utf8.len(value) then
+    -- A token may end inside a character, and JSON is UTF-8.
+    return (value:gsub("[\x80-\xff]", "\u{FFFD}"))
+  end
+  if kind == "userdata" or kind == "thread" then return tostring(value) end
+  return value
+end
+
+--- A value as data that JSON can hold; nil where there is nothing to say.
+---@param value any
+---@return any
+function journal.describe(value) return describe(value, 0) end
+
+--- Appends one JSON object as a line.
+---@param path string
+---@param entry table
+function journal.append(path, entry)
+  local file <close> = assert(io.open(path, "a"))
+  file:write(mid.json.encode(describe(entry, 0)), "\n")
+end
+
+--- Writes one JSON value as a file.
+---@param path string
+---@param value table
+function journal.write(path, value)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(mid.json.encode(describe(value, 0)), "\n")
+end
+
+return journal

@@ -1,0 +1,350 @@
+-- What every training run shares: steps one after another, in the background or at the prompt;
+-- knobs that may be assigned at any time and hold from the next step on; the run's folder. What a
+-- step does is the policy's business (rmt.lua, coldstart.lua).
+--
+-- A run is an empty proxy: reading it reaches its fields, knobs and methods, assigning to it is
+-- always seen, checked and journaled.
+
+local journal = require "midtrain.journal"
+local mid = require "midtrain.native"
+local options = require "midtrain.options"
+
+local run = {}
+
+---@class midtrain.Run
+---@field t integer steps taken
+---@field T integer steps in all
+---@field seed integer
+---@field out string? the run's folder
+---@field status "ready"|"running"|"paused"|"stopped"|"done"|"failed"
+---@field metrics table? those of the last step
+---@field history table[] those of every step
+---@field model table
+---@field optimizer table
+local Run = {}
+Run.__index = Run
+
+--- Options that every run takes.
+---@type table<string, midtrain.Option>
+run.specification = {
+  model = { { "userdata", "table" }, required = true, doc = "trained in place" },
+  steps = { "integer", default = 100, min = 1, doc = "T" },
+  seed = { "integer", default = 0 },
+  out = { "string", doc = "the run's folder; without it nothing is written" },
+  save_steps = { "integer", default = 0, min = 0, doc = "0: checkpoint at the end only" },
+  progress = { "boolean", default = true, doc = "print a line per step" },
+  learning_rate = {
+    { "number", "function" }, default = 1e-6, min = 0, knob = true,
+    doc = "a number, or a function of (t, T, state); 1e-6 [K]",
+  },
+  max_grad_norm = { "number", default = 1.0, min = 0, knob = true },
+  weight_decay = { "number", default = 0.01, min = 0, doc = "[D, RPT]" },
+}
+
+-- The fields behind the proxy.
+local function fields(self) return getmetatable(self).__index end
+
+local function assign(self, name, value)
+  local own = fields(self)
+  local option = own.specification[name]
+  if not option or not option.knob then
+    if option or own[name] ~= nil then
+      error(("run: '%s' cannot be assigned"):format(name), 2)
+    end
+    local knobs = {}
+    for known, candidate in pairs(own.specification) do
+      if candidate.knob then knobs[known] = true end
+    end
+    error(options.unknown("run", name, knobs), 2)
+  end
+  own[name] = options.value("run", name, value, option, 2)
+  own.pending[name] = true
+end
+
+---@class midtrain.RunPolicy
+---@field name string
+---@field options table checked options
+---@field specification table<string, midtrain.Option>
+---@field step fun(run: midtrain.Run, knobs: table, t: integer): table one step's metrics
+---@field line fun(metrics: table): string the policy's part of the progress line
+---@field state (fun(): table)? what a checkpoint must keep besides model and optimiser
+
+--- A run of a policy. Its optimiser is AdamW.
+---@param policy midtrain.RunPolicy
+---@return midtrain.Run
+function run.new(policy)
+  local o = policy.options
+  local own = setmetatable({
+    name = policy.name, policy = policy, specification = policy.specification,
+    model = o.model, t = 0, T = o.steps, seed = o.seed, out = o.out,
+    status = "ready", history = {}, pending = {}, knobs = {}, timings = {}, num_tokens = 0,
+  }, Run)
+  for name, option in pairs(policy.specification) do
+    if option.knob then own[name], own.knobs[name] = o[name], o[name] end
+  end
+  if own.out then
+    if mid.exists(own.out .. "/metrics.jsonl") then
+      error(("%s: '%s' already holds a run; choose another folder for out, or remove it")
+        :format(policy.name, own.out), 2)
+    end
+    mid.mkdir(own.out)
+    local config = { name = policy.name, version = mid.version, options = {} }
+    for name, value in pairs(o) do
+      -- Documents and their entropies are data, not settings: their number is enough.
+      local is_data = name == "docs" or name == "entropies"
+      config.options[name] = is_data and #value .. " documents" or journal.describe(value)
+    end
+    journal.write(own.out .. "/config.json", config)
+  end
+  own.optimizer = mid.adamw(o.model, {
+    learning_rate = type(o.learning_rate) == "number" and o.learning_rate or 0,
+    weight_decay = o.weight_decay,
+  })
+  return setmetatable({}, {
+    __index = own, __newindex = assign, __name = "Run",
+    __tostring = function(self) return self:describe() end,
+  })
+end
+
+-- Puts what was assigned since the last step into force, and writes it down.
+local function apply_knobs(own)
+  local names = {}
+  for name in pairs(own.pending) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if own.out then
+      journal.append(own.out .. "/journal.jsonl", {
+        step = own.t + 1, name = name,
+        old = journal.describe(own.knobs[name]), new = journal.describe(own[name]),
+      })
+    end
+    own.knobs[name], own.pending[name] = own[name], nil
+  end
+end
+
+local function take_step(self)
+  local own = fields(self)
+  apply_knobs(own)
+  own.timings = {}
+  local started = mid.clock()
+  local metrics = own.policy.step(self, own.knobs, own.t)
+  local seconds = mid.clock() - started
+  own.t = own.t + 1
+  own.num_tokens = own.num_tokens + metrics.num_tokens
+  metrics.tokens_per_second = metrics.num_tokens / math.max(seconds, 1e-9)
+  metrics.step, metrics.num_tokens, metrics.step_time = own.t, own.num_tokens, seconds
+  for name, spent in pairs(own.timings) do metrics["timing_s/" .. name] = spent end
+  own.metrics = metrics
+  own.history[own.t] = metrics
+  if own.out then
+    local finite = {}
+    for name, value in pairs(metrics) do
+      if value == value and math.abs(value) ~= math.huge then finite[name] = value end
+    end
+    journal.append(own.out .. "/metrics.jsonl", finite)
+  end
+  if own.policy.options.progress then print(self:describe()) end
+  local every = own.policy.options.save_steps
+  if own.out and every > 0 and own.t % every == 0 then self:checkpoint() end
+end
+
+-- Steps until `last`, a stop, or an error; the error leaves the run where it was before the step.
+local function advance(self, last, pausable)
+  local own = fields(self)
+  local thread = own.thread
+  own.status, own.error, own.thread = "running", nil, coroutine.running()
+  local ok, message = xpcall(function()
+    while own.t < last and not own.stopping do
+      if pausable and own.pausing then
+        own.status = "paused"
+        mid.sleep(0.02)
+      else
+        own.status = "running"
+        take_step(self)
+      end
+    end
+    if own.t == own.T or own.stopping then self:checkpoint() end
+  end, debug.traceback)
+  own.thread = thread
+  if not ok then
+    own.status, own.error = "failed", message
+    error(message, 0)
+  end
+end
+
+local function check_can_start(own, verb)
+  if own.t >= own.T then error(("run: all %d steps are done"):format(own.T), 3) end
+  if own.status == "running" then
+    error(("run: cannot %s while it trains; pause it first"):format(verb), 3)
+  end
+end
+
+--- Trains in the background until all steps are done; after an error, tries the step again.
+---@return midtrain.Run
+function Run:start()
+  local own = fields(self)
+  if own.status == "paused" then return self:resume() end
+  check_can_start(own, "start")
+  own.stopping, own.pausing, own.status = false, false, "running"
+  own.job = mid.spawn(function()
+    advance(self, own.T, true)
+    own.status = own.t >= own.T and "done" or "stopped"
+  end)
+  return self
+end
+
+--- Takes `count` steps (1) here and now, and returns the last one's metrics.
+---@param count integer?
+---@return table metrics
+function Run:step(count)
+  local own = fields(self)
+  check_can_start(own, "step")
+  local before = own.status
+  own.stopping = false
+  advance(self, math.min(own.T, own.t + (count or 1)), false)
+  own.status = own.t >= own.T and "done" or before == "paused" and "paused" or "ready"
+  return own.metrics
+end
+
+-- Lets jobs go on until `condition`, unless this is the run's own coroutine, which would wait for
+-- itself.
+local function wait_until(own, condition)
+  if coroutine.running() == own.thread then return end
+  while own.status == "running" and not condition() do mid.sleep(0.02) end
+end
+
+--- Holds the run at the next step boundary, and waits for it.
+---@return midtrain.Run
+function Run:pause()
+  local own = fields(self)
+  own.pausing = true
+  wait_until(own, function() return own.status == "paused" end)
+  return self
+end
+
+--- Goes on after a pause.
+---@return midtrain.Run
+function Run:resume()
+  local own = fields(self)
+  own.pausing = false
+  if own.status == "paused" then own.status = "running" end
+  return self
+end
+
+--- Ends the run at the next step boundary, with a checkpoint; start() would go on from there.
+---@return midtrain.Run
+function Run:stop()
+  local own = fields(self)
+  own.stopping, own.pausing = true, false
+  if own.status == "paused" then own.status = "running" end
+  wait_until(own, function() return false end)
+  return self
+end
+
+--- Waits until `step` steps are taken, or until the run is over; raises its error.
+---@param step integer?
+---@return midtrain.Run
+function Run:wait(step)
+  local own = fields(self)
+  if step then
+    wait_until(own, function() return own.t >= step end)
+    if own.status == "failed" then error(own.error, 0) end
+  elseif own.job then
+    own.job:wait()
+  end
+  return self
+end
+
+--- Times a call under `timing_s/name` of this step's metrics, and returns its results.
+---@param name string
+---@param f function
+function Run:time(name, f, ...)
+  local timings, started = fields(self).timings, mid.clock()
+  local results = table.pack(f(...))
+  timings[name] = (timings[name] or 0) + mid.clock() - started
+  return table.unpack(results, 1, results.n)
+end
+
+--- One optimiser step on a loss: backward pass, clipping, AdamW. A loss or gradient that is not
+--- finite changes nothing and is counted in `skipped`.
+---@param loss any scalar tensor
+---@param metrics table gets loss, grad_norm, learning_rate, skipped
+function Run:optimize(loss, metrics)
+  local own = fields(self)
+  local rate = own.knobs.learning_rate
+  if type(rate) == "function" then
+    rate = options.value("run", "learning_rate(t, T)", rate(own.t, own.T, own.metrics or {}),
+      { "number", required = true, min = 0 })
+  end
+  metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
+  if metrics.loss ~= metrics.loss or math.abs(metrics.loss) == math.huge then return end
+  own.optimizer:zero_grad()
+  self:time("backward", loss.backward, loss)
+  local result = self:time("optimizer", own.optimizer.step, own.optimizer,
+    { learning_rate = rate, max_grad_norm = own.knobs.max_grad_norm })
+  metrics.grad_norm, metrics.skipped = result.grad_norm, result.skipped and 1 or 0
+end
+
+--- Saves a checkpoint: a Hugging Face folder plus the trainer's state, complete or not there at
+--- all.
+---@param dir string must not exist yet
+---@return string dir
+function Run:save(dir)
+  local own = fields(self)
+  if mid.exists(dir) then error(("run:save: '%s' already exists"):format(dir), 2) end
+  local holding = own.status == "running" and coroutine.running() ~= own.thread
+  if holding then self:pause() end
+  local temporary = dir .. ".tmp"
+  mid.mkdir(temporary)
+  own.model:save(temporary)
+  own.optimizer:save(temporary)
+  journal.write(temporary .. "/trainer_state.json", {
+    name = own.name, step = own.t, steps = own.T, seed = own.seed, num_tokens = own.num_tokens,
+    knobs = journal.describe(own.knobs), policy = own.policy.state and own.policy.state() or nil,
+  })
+  mid.rename(temporary, dir)
+  if holding then self:resume() end
+  return dir
+end
+
+--- Saves `out/checkpoints/step-N` unless it is there.
+function Run:checkpoint()
+  local own = fields(self)
+  if not own.out then return end
+  local dir = ("%s/checkpoints/step-%d"):format(own.out, own.t)
+  if not mid.exists(dir) then self:save(dir) end
+end
+
+--- Adds a line to a file of the run's folder.
+---@param file string
+---@param entry table
+function Run:record(file, entry)
+  local own = fields(self)
+  if own.out then journal.append(own.out .. "/" .. file, entry) end
+end
+
+--- Plots metrics over the steps.
+---@param names string[]|string
+---@param given table? see plot.lua
+function Run:plot(names, given)
+  local series = {}
+  for i, name in ipairs(type(names) == "table" and names or { names }) do
+    local values = {}
+    for t, metrics in ipairs(self.history) do values[t] = metrics[name] or 0 / 0 end
+    series[i] = { name = name, values = values }
+  end
+  require "midtrain.plot" (series, given or { x_label = "step" })
+end
+
+--- The progress line.
+---@return string
+function Run:describe()
+  local own, metrics = fields(self), self.metrics
+  local start = ("step %d/%d"):format(own.t, own.T)
+  if not metrics then return ("%s · %s"):format(start, own.status) end
+  return ("%s · %s · %.0f tok/s · %.1f s/step%s"):format(start, own.policy.line(metrics),
+    metrics.tokens_per_second, metrics.step_time,
+    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "")
+end
+
+return run
