@@ -29,7 +29,7 @@ public final class ThreadPool: @unchecked Sendable {
 
   private static let spins = 4_000
 
-  init(threadCount: Int) {
+  package init(threadCount: Int) {
     self.threadCount = threadCount
     regionLock = .allocate(capacity: 1)
     parkLock = .allocate(capacity: 1)

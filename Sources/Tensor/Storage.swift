@@ -34,7 +34,7 @@ public final class BufferPool: @unchecked Sendable {
   private var free: [Int: [UnsafeMutableRawPointer]] = [:]
   private var numbers = Statistics()
 
-  init() { pthread_mutex_init(lock, nil) }
+  package init() { pthread_mutex_init(lock, nil) }
 
   /// How memory is used at this moment.
   public var statistics: Statistics { locked { numbers } }
@@ -48,7 +48,7 @@ public final class BufferPool: @unchecked Sendable {
     }
   }
 
-  func take(bytes: Int) -> UnsafeMutableRawPointer {
+  package func take(bytes: Int) -> UnsafeMutableRawPointer {
     let size = Self.sizeClass(bytes)
     return locked {
       numbers.inUse += size
@@ -70,7 +70,7 @@ public final class BufferPool: @unchecked Sendable {
     }
   }
 
-  func give(_ block: UnsafeMutableRawPointer, bytes: Int) {
+  package func give(_ block: UnsafeMutableRawPointer, bytes: Int) {
     let size = Self.sizeClass(bytes)
     locked {
       numbers.inUse -= size

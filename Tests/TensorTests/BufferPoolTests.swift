@@ -1,0 +1,72 @@
+// The memory pool: reuse, its books, and its limits on waste.
+import Foundation
+import Testing
+
+import Tensor
+
+@Suite struct BufferPoolTests {
+  @Test func blocksAreUsedAgain() {
+    let pool = BufferPool()
+    let first = pool.take(bytes: 1000)
+    pool.give(first, bytes: 1000)
+    #expect(pool.take(bytes: 1000) == first)
+    let second = pool.take(bytes: 1000)
+    #expect(second != first)
+    #expect(pool.statistics.systemAllocations == 2)
+    pool.give(first, bytes: 1000)
+    pool.give(second, bytes: 1000)
+    pool.trim()
+  }
+
+  @Test func theBooksBalance() {
+    let pool = BufferPool()
+    let sizes = [1, 64, 65, 1000, 4096, 100_000, 1 << 20]
+    let blocks = sizes.map { pool.take(bytes: $0) }
+    let used = pool.statistics.inUse
+    #expect(used >= sizes.reduce(0, +) && pool.statistics.cached == 0 && pool.statistics.peak == used)
+    for (block, size) in zip(blocks, sizes) { pool.give(block, bytes: size) }
+    #expect(pool.statistics.inUse == 0 && pool.statistics.cached == used)
+    pool.trim()
+    #expect(pool.statistics.cached == 0 && pool.statistics.peak == used)
+  }
+
+  @Test func blocksAreAlignedAndLittleIsWasted() {
+    let pool = BufferPool()
+    for bytes in [0, 1, 63, 64, 100, 1023, 1025, 65_537, 1_000_001] {
+      let before = pool.statistics.inUse
+      let block = pool.take(bytes: bytes)
+      let taken = pool.statistics.inUse - before
+      #expect(Int(bitPattern: block) % 64 == 0)
+      #expect(taken >= bytes && taken <= max(bytes + 64, bytes + bytes / 8 + 1), "\(bytes): \(taken)")
+      memset(block, 1, taken)
+      pool.give(block, bytes: bytes)
+    }
+    pool.trim()
+  }
+
+  @Test func threadsMayShareThePool() {
+    let pool = BufferPool()
+    DispatchQueue.concurrentPerform(iterations: 8) { thread in
+      for round in 0..<500 {
+        let bytes = 64 * (1 + (round * 7 + thread) % 20)
+        let block = pool.take(bytes: bytes)
+        memset(block, Int32(thread), bytes)
+        let bytesRead = UnsafeRawBufferPointer(start: block, count: bytes)
+        #expect(bytesRead.allSatisfy { $0 == UInt8(thread) })
+        pool.give(block, bytes: bytes)
+      }
+    }
+    #expect(pool.statistics.inUse == 0)
+    pool.trim()
+  }
+
+  @Test func tensorsGiveTheirMemoryBack() throws {
+    weak var storage: Storage?
+    do {
+      let tensor = Tensor(repeating: 1, shape: [1000])
+      storage = tensor.storage
+      #expect(try tensor.reshaped([10, 100]).storage === storage)
+    }
+    #expect(storage == nil)
+  }
+}

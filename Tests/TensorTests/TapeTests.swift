@@ -1,0 +1,159 @@
+// The tape: accumulation, use and reuse, what it keeps alive and what it does not.
+import Foundation
+import Synchronization
+import Testing
+
+import Tensor
+
+@Suite struct TapeTests {
+  private func leaf(_ values: [Float]) throws -> Tensor {
+    let tensor = try Tensor(values, shape: [values.count])
+    tensor.requiresGradient = true
+    return tensor
+  }
+
+  @Test func gradientsAccumulateUntilTheyAreZeroed() throws {
+    let x = try leaf([1, 2, 3])
+    try x.squared().sum().backward()
+    #expect(x.gradient?.values == [2, 4, 6])
+    try x.multiplied(by: 10).sum().backward()
+    #expect(x.gradient?.values == [12, 14, 16])
+    x.zeroGradient()
+    #expect(x.gradient == nil)
+    try x.sum().backward()
+    #expect(x.gradient?.values == [1, 1, 1])
+  }
+
+  @Test func aUsedTapeIsAnError() throws {
+    let x = try leaf([1, 2])
+    let product = try x.multiplied(by: x)
+    let (first, second) = (product.sum(), product.mean())
+    try first.backward()
+    let error = #expect(throws: TensorError.self) { try first.backward() }
+    #expect(error?.description.contains("sum") == true)
+    let shared = #expect(throws: TensorError.self) { try second.backward() }
+    #expect(shared?.description.contains("multiply") == true)
+    #expect(x.gradient?.values == [2, 4], "a refused backward leaves gradients as they were")
+  }
+
+  @Test func backwardNeedsARecordedScalar() throws {
+    let x = try leaf([1, 2])
+    #expect(throws: TensorError.self) { try x.squared().backward() }
+    #expect(throws: TensorError.self) { try Tensor(1).exp().backward() }
+    #expect(throws: TensorError.self) { try x.detached().sum().backward() }
+    let scalar = Tensor(3)
+    scalar.requiresGradient = true
+    try scalar.backward()
+    #expect(scalar.gradient?.values == [1])
+    #expect(try scalar.gradient?.item() == 1)
+  }
+
+  @Test func nothingIsRecordedWithoutRecording() throws {
+    let x = try leaf([1, 2])
+    let hidden = Tape.withoutRecording { () -> Tensor in
+      #expect(!Tape.isRecording)
+      Tape.withoutRecording { #expect(!Tape.isRecording) }
+      #expect(!Tape.isRecording, "the inner scope does not end the outer one")
+      return x.sum()
+    }
+    #expect(Tape.isRecording)
+    #expect(throws: TensorError.self) { try hidden.backward() }
+
+    struct Failure: Error {}
+    #expect(throws: Failure.self) { try Tape.withoutRecording { throw Failure() } }
+    #expect(Tape.isRecording, "an error ends the scope")
+
+    let isRecordingElsewhere = Atomic(false)
+    let done = DispatchSemaphore(value: 0)
+    Tape.withoutRecording {
+      Thread {
+        isRecordingElsewhere.store(Tape.isRecording, ordering: .relaxed)
+        done.signal()
+      }.start()
+      done.wait()
+    }
+    let wasRecording = isRecordingElsewhere.load(ordering: .relaxed)
+    #expect(wasRecording, "the scope belongs to its thread")
+  }
+
+  @Test func detachingStopsTheGradient() throws {
+    let x = try leaf([2])
+    try x.multiplied(by: x.detached()).sum().backward()
+    #expect(x.gradient?.values == [2])
+  }
+
+  @Test func diamondsAddUp() throws {
+    let x = try leaf([3])
+    let (a, b) = (x.multiplied(by: 2), x.squared())
+    try a.adding(b).multiplied(by: a).sum().backward()
+    // (2x + x²)·2x = 4x² + 2x³, with derivative 8x + 6x².
+    #expect(x.gradient?.values == [78])
+  }
+
+  @Test func aTowerOfDiamondsTakesOneVisitANode() throws {
+    let x = try leaf([1])
+    var y = x
+    for _ in 0..<60 { y = try y.adding(y) }
+    try y.sum().backward()
+    #expect(x.gradient?.values == [Float(1 << 60)])
+  }
+
+  @Test(arguments: [false, true])
+  func aLongChainIsFreedWithoutRecursion(afterBackward: Bool) throws {
+    let x = try leaf([0])
+    var y = x
+    for _ in 0..<200_000 { y = y.adding(1) }
+    #expect(y.values == [200_000])
+    if afterBackward {
+      try y.sum().backward()
+      #expect(x.gradient?.values == [1])
+    }
+    y = x
+  }
+
+  @Test func aLongLadderIsFreedWithoutRecursion() throws {
+    // Each step depends on the one before twice, once through a second node.
+    let x = try leaf([0])
+    var y = x
+    for _ in 0..<50_000 { y = try y.adding(y.multiplied(by: 0.5)).multiplied(by: 0.5) }
+    y = x
+  }
+
+  @Test(arguments: Op.allCases)
+  func noOperationKeepsItsResultAlive(op: Op) throws {
+    for sample in op.samples {
+      weak var result: Tensor?
+      weak var storage: Storage?
+      try {
+        let inputs = zip(sample.inputs(), sample.shapes).map { MemoryLayout.plain.tensor($0, $1) }
+        for input in inputs { input.requiresGradient = true }
+        let results = try sample.body(inputs)
+        (result, storage) = (results[0], results[0].storage)
+        withExtendedLifetime(results) { #expect(result != nil && storage != nil) }
+      }()
+      #expect(result == nil && storage == nil, "\(op), \(sample.name)")
+    }
+  }
+
+  @Test func backwardFreesWhatWasSaved() throws {
+    let x = try leaf([1, 2, 3])
+    weak var saved: Storage?
+    let loss = try { () throws -> Tensor in
+      let e = x.exp()
+      saved = e.storage
+      return e.squared().sum()
+    }()
+    #expect(saved != nil)
+    try loss.backward()
+    withExtendedLifetime(loss) { #expect(saved == nil) }
+  }
+
+  @Test func keptGradientsDoNotShareMemory() throws {
+    let (x, y) = (try leaf([1, 2]), try leaf([3, 4]))
+    try x.adding(y).sum().backward()
+    try x.reshaped([2, 1]).reshaped([2]).adding(y).adding(x).sum().backward()
+    #expect(x.gradient?.values == [3, 3])
+    #expect(y.gradient?.values == [2, 2])
+    #expect(x.gradient?.storage !== y.gradient?.storage)
+  }
+}
