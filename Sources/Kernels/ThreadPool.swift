@@ -17,15 +17,15 @@ public final class ThreadPool: @unchecked Sendable {
   private let regionLock: UnsafeMutablePointer<pthread_mutex_t>
   private let parkLock: UnsafeMutablePointer<pthread_mutex_t>
   private let wake: UnsafeMutablePointer<pthread_cond_t>
-  /// The number of the region in the upper half, the next piece to take in the lower one. Taking a piece is one
-  /// compare-and-exchange on both, so a thread that comes late cannot take a piece of a region it did not mean.
+  /// The number of the region in the upper half, how many of its pieces nobody has taken in the lower one. Taking a
+  /// piece is one compare-and-exchange on both, so a thread that comes late finds none left, or another region.
   private let ticket = Atomic<UInt64>(0)
   private let piecesDone = Atomic<Int>(0)
   private let parked = Atomic<Int>(0)
   // Written by the caller of a region before it publishes the ticket; read only by who has taken a piece, and a
   // region does not end before each piece that was taken is done.
   private var body: ((Int, Int) -> Void)?
-  private let pieces = Atomic<Int>(0)
+  private var pieces = 0
 
   private static let spins = 4_000
 
@@ -75,10 +75,10 @@ public final class ThreadPool: @unchecked Sendable {
     BLAS.withOneThread {
       withoutActuallyEscaping(run) { run in
         self.body = run
-        self.pieces.store(pieces, ordering: .relaxed)
+        self.pieces = pieces
         piecesDone.store(0, ordering: .relaxed)
-        let region = (ticket.load(ordering: .relaxed) >> 32) &+ 1
-        ticket.store(region << 32, ordering: .sequentiallyConsistent)
+        let region = ((ticket.load(ordering: .relaxed) >> 32) + 1) & 0xFFFF_FFFF
+        ticket.store(region << 32 | UInt64(pieces), ordering: .sequentiallyConsistent)
         if parked.load(ordering: .sequentiallyConsistent) > 0 {
           pthread_mutex_lock(parkLock)
           pthread_cond_broadcast(wake)
@@ -99,13 +99,13 @@ public final class ThreadPool: @unchecked Sendable {
   private func takePieces(of region: UInt64, slot: Int) {
     while true {
       let current = ticket.load(ordering: .acquiring)
-      let piece = Int(current & 0xFFFF_FFFF)
-      guard current >> 32 == region, piece < pieces.load(ordering: .relaxed) else { return }
+      let remaining = Int(current & 0xFFFF_FFFF)
+      guard current >> 32 == region, remaining > 0 else { return }
       guard
-        ticket.compareExchange(expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
+        ticket.compareExchange(expected: current, desired: current - 1, ordering: .acquiringAndReleasing)
           .exchanged
       else { continue }
-      body!(piece, slot)
+      body!(pieces - remaining, slot)
       piecesDone.add(1, ordering: .acquiringAndReleasing)
     }
   }
