@@ -23,6 +23,7 @@ public enum SkinnyGEMM {
     _ x: Matrix, weight: UnsafePointer<Float>, into y: Matrix, scratch: UnsafeMutablePointer<Float>
   ) {
     let (M, K, N) = (x.rows, x.columns, y.columns)
+    if M == 0 { return }
     let lanes = (M + 15) / 16 * 16
     for k in 0..<K {
       let column = scratch + k * lanes
