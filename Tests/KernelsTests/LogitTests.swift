@@ -42,26 +42,20 @@ import Kernels
       [Float](repeating: 0, count: rows), [Float](repeating: 0, count: rows),
       [Float](repeating: 0, count: rows)
     )
-    var work = logits
-    if withEntropy {
-      LogitKernels.logProbabilities(
-        &work, targets: targets, inverseTemperatures: inverses, logProbabilities: &logps, logSums: &sums,
-        entropies: &entropies, rows: rows, columns: columns)
-    } else {
-      LogitKernels.logProbabilities(
-        &work, targets: targets, inverseTemperatures: inverses, logProbabilities: &logps, logSums: &sums,
-        entropies: nil, rows: rows, columns: columns)
-    }
+    var (work, gradient) = (logits, logits)
     let (dlogps, dentropies) = (random.floats(rows), random.floats(rows))
-    var gradient = logits
-    if withEntropy {
-      LogitKernels.logProbabilitiesBackward(
-        &gradient, targets: targets, inverseTemperatures: inverses, logSums: sums, entropies: entropies,
-        dlogProbabilities: dlogps, dentropies: dentropies, rows: rows, columns: columns)
-    } else {
-      LogitKernels.logProbabilitiesBackward(
-        &gradient, targets: targets, inverseTemperatures: inverses, logSums: sums, entropies: nil,
-        dlogProbabilities: dlogps, dentropies: nil, rows: rows, columns: columns)
+    entropies.withUnsafeMutableBufferPointer { entropies in
+      LogitKernels.logProbabilities(
+        Matrix(&work, rows: rows, columns: columns), targets: targets[...],
+        inverseTemperatures: inverses[...],
+        logProbabilities: &logps, logSums: &sums, entropies: withEntropy ? entropies.baseAddress : nil)
+      dentropies.withUnsafeBufferPointer { dentropies in
+        LogitKernels.logProbabilitiesBackward(
+          Matrix(&gradient, rows: rows, columns: columns), targets: targets[...],
+          inverseTemperatures: inverses[...], logSums: sums,
+          entropies: withEntropy ? UnsafePointer(entropies.baseAddress) : nil, dlogProbabilities: dlogps,
+          dentropies: withEntropy ? dentropies.baseAddress : nil)
+      }
     }
     for n in 0..<rows {
       let (exact, inverse) = (
@@ -82,8 +76,50 @@ import Kernels
   @Test func certainRows() {
     var (logits, logp, sum, entropy): ([Float], Float, Float, Float) = ([500, -500, -.infinity, 0], 0, 0, 9)
     LogitKernels.logProbabilities(
-      &logits, targets: [0], inverseTemperatures: [1], logProbabilities: &logp, logSums: &sum,
-      entropies: &entropy, rows: 1, columns: 4)
+      Matrix(&logits, rows: 1, columns: 4), targets: [0], inverseTemperatures: [1], logProbabilities: &logp,
+      logSums: &sum, entropies: &entropy)
     #expect(logp == 0 && sum == 500 && entropy == 0)
+  }
+
+  // MARK: Choosing a token
+
+  @Test(arguments: columns)
+  func choices(columns: Int) {
+    var random = Random(UInt64(columns))
+    let logits = random.floats(columns, in: -6...6)
+    let inverse: Float = 0.8
+    let exact = reference(logits[...], inverse).logps
+    #expect(LogitKernels.argmax(logits, columns) == logits.firstIndex(of: logits.max()!))
+    for index in [0, columns / 2, columns - 1] {
+      let logp = LogitKernels.logProb(of: index, logits, inverseTemperature: inverse, columns)
+      expectClose([logp], [exact[index]], 3e-6, "log-probability of \(index)")
+    }
+    // The index whose share of the distribution function holds the uniform number.
+    for step in 0..<200 {
+      let uniform = (Double(step) + 0.5) / 200
+      let (index, logp) = LogitKernels.sample(logits, inverseTemperature: inverse, uniform: uniform, columns)
+      let below = exact[..<index].reduce(0) { $0 + exp($1) }
+      #expect(below <= uniform + 1e-6 && uniform <= below + exp(exact[index]) + 1e-6)
+      expectClose([logp], [exact[index]], 3e-6, "log-probability of sample \(index)")
+    }
+    let candidates = LogitKernels.candidates(
+      logits, inverseTemperature: inverse, minimumShare: 0.1, tail: 0, columns)
+    let peak = exact.max()!
+    #expect(candidates.map(\.id) == exact.indices.filter { exact[$0] >= peak + log(0.1) })
+    expectClose(candidates.map(\.probability), candidates.map { exp(exact[$0.id]) }, 1e-6, "candidates")
+    for count in [1, 3, columns, columns + 5] {
+      let top = Array(logits.sorted(by: >).prefix(count))
+      let entropy = LogitKernels.topEntropy(logits, count: count, columns)
+      expectClose([entropy], [reference(top[...], 1).entropy], 5e-6, "entropy of the first \(count)")
+    }
+  }
+
+  @Test func samplesNeverTakeImpossibleTokens() {
+    let logits: [Float] = [-.infinity, 2, -.infinity, 2, -.infinity]
+    for uniform in [0, 0.25, 0.499_999, 0.5, 0.75, 1 - 1e-16] {
+      let (index, logp) = LogitKernels.sample(logits, inverseTemperature: 1, uniform: uniform, 5)
+      #expect(index == 1 || index == 3)
+      #expect(abs(logp + log(2)) < 1e-6)
+    }
   }
 }

@@ -107,21 +107,136 @@ extension Op {
     case .logSoftmax:
       Self.alongDimensions { try $1 == 0 && $2 ? $0.logSoftmax(dim: -1) : $0.logSoftmax(dim: $1) }
     case .linear:
-      [
-        .fused("bias", [[5, 7], [3, 7], [3]], definition: { try $0[0].composedLinear($0[1], bias: $0[2]) }) {
-          try $0[0].linear($0[1], bias: $0[2])
-        },
-        .fused("no bias", [[1, 4], [6, 4]], definition: { try $0[0].composedLinear($0[1]) }) {
-          try $0[0].linear($0[1])
-        },
+      // Few rows, some more, and many take different ways.
+      [1, 5, 20, 40].map { rows in
         .fused(
-          "no rows", [[0, 4], [6, 4], [6]], definition: { try $0[0].composedLinear($0[1], bias: $0[2]) }
-        ) {
-          try $0[0].linear($0[1], bias: $0[2])
-        },
+          "\(rows) rows and a bias", [[rows, 21], [19, 21], [19]],
+          definition: { try $0[0].composedLinear($0[1], bias: $0[2]) }
+        ) { try $0[0].linear($0[1], bias: $0[2]) }
+      }
+        + [[1, 4, 6], [0, 4, 6], [3, 1, 1], [3, 0, 2], [40, 0, 2]].map { sizes in
+          .fused(
+            "\(sizes), no bias", [[sizes[0], sizes[1]], [sizes[2], sizes[1]]],
+            definition: { try $0[0].composedLinear($0[1]) }
+          ) { try $0[0].linear($0[1]) }
+        } + [
+          .fused("a square with itself", [[6, 6]], definition: { try $0[0].composedLinear($0[0]) }) {
+            try $0[0].linear($0[0])
+          }
+        ]
+    case .embedding:
+      [[4, 0, 0, 2], [], [1]].map { indices in
+        .fused("\(indices)", [[5, 3]], definition: { try $0[0].composedEmbedding(indices) }) {
+          try $0[0].embedding(indices)
+        }
+      }
+    case .rmsNorm:
+      [[4, 7], [2, 3, 20], [33], [3, 1], [0, 5], [70, 64]].map { shape in
+        .fused(
+          "\(shape)", [shape, [shape[shape.count - 1]]],
+          definition: { try $0[0].composedRMSNorm($0[1], epsilon: 1e-5) }
+        ) { try $0[0].rmsNorm($0[1], epsilon: 1e-5) }
+      }
+    case .rope:
+      [[1, 1, 2], [3, 2, 8], [20, 3, 20], [0, 1, 4]].map { sizes in
+        let frequencies = (0..<sizes[2] / 2).map { 1 / Float(1 + $0 * $0) }
+        let table = RotaryTable(
+          positions: (0..<sizes[0]).map { $0 * 7 + 1 }, frequencies: frequencies, scale: 1.2)
+        return .fused(
+          "\(sizes)", [[sizes[0], sizes[1] * sizes[2]]], definition: { try $0[0].composedRope(table) }
+        ) { try $0[0].rope(table) }
+      }
+    case .swiglu:
+      [[3, 5], [2, 3, 17], [0], []].map { shape in
+        .fused("\(shape)", [shape, shape], definition: { try $0[0].composedSwiGLU($0[1]) }) {
+          try $0[0].swiglu($0[1])
+        }
+      } + [
+        .fused("the same twice", [[9]], definition: { try $0[0].composedSwiGLU($0[0]) }) {
+          try $0[0].swiglu($0[0])
+        }
       ]
-    case .embedding, .rmsNorm, .rope, .swiglu, .attention, .tokenLogProbs: []
+    case .attention: Self.attention
+    case .tokenLogProbs:
+      [(1, 3, 5), (4, 6, 7), (9, 2, 40)].flatMap { rows, width, vocabulary in
+        [false, true].map { entropy in
+          let targets = (0..<rows).map { Int32($0 * 3 % vocabulary) }
+          let inverses = (0..<rows).map { 1 / (1 + Float($0 % 3) * 0.4) }
+          return .fused(
+            "\(rows) of \(vocabulary), entropy \(entropy)", [[rows, width], [vocabulary, width]],
+            definition: {
+              try $0[0].composedTokenLogProbs(
+                $0[1], targets: targets, inverseTemperatures: inverses, entropy: entropy)
+            }
+          ) {
+            try $0[0].tokenLogProbs(
+              $0[1], targets: targets, inverseTemperatures: inverses, entropy: entropy)
+          }
+        }
+      } + [
+        .fused(
+          "rows as their own table", [[4, 3]],
+          definition: {
+            try $0[0].composedTokenLogProbs(
+              $0[0], targets: [0, 2, 2, 1], inverseTemperatures: [1, 1, 1, 1])
+          }
+        ) {
+          try $0[0].tokenLogProbs($0[0], targets: [0, 2, 2, 1], inverseTemperatures: [1, 1, 1, 1])
+        }
+      ]
     }
+  }
+
+  /// One segment; a trunk with branches at several places and a branch of a branch; keys that no query sees; the
+  /// same tensor as queries, keys and values.
+  private static var attention: [Sample] {
+    var chain = AttentionPlan()
+    chain.add(spans: [], parts: [.init(queryStart: 0, queryCount: 70, keyStart: 0, keyOffset: 0)])
+
+    var forest = AttentionPlan()
+    forest.add(
+      spans: [],
+      parts: [
+        .init(queryStart: 0, queryCount: 6, keyStart: 0, keyOffset: 0),
+        .init(queryStart: 15, queryCount: 2, keyStart: 15, keyOffset: 0),
+      ])
+    forest.add(
+      spans: [.init(start: 0, count: 4)],
+      parts: [
+        .init(queryStart: 6, queryCount: 3, keyStart: 6, keyOffset: 0),
+        .init(queryStart: 9, queryCount: 1, keyStart: 9, keyOffset: 0),
+      ])
+    forest.add(
+      spans: [.init(start: 0, count: 4), .init(start: 6, count: 2)],
+      parts: [.init(queryStart: 10, queryCount: 5, keyStart: 10, keyOffset: 0)])
+
+    var step = AttentionPlan()
+    step.add(
+      spans: [.init(start: 2, count: 3)],
+      parts: [.init(queryStart: 0, queryCount: 2, keyStart: 6, keyOffset: 3)])
+
+    func sample(_ name: String, _ plan: AttentionPlan, queries: Int, keys: Int, _ shape: AttentionShape)
+      -> Sample
+    {
+      let (width, keyWidth) = (shape.heads * shape.headSize, shape.keyHeads * shape.headSize)
+      return .fused(
+        name, [[queries, width], [keys, keyWidth], [keys, keyWidth]],
+        definition: { try Tensor.composedAttention($0[0], $0[1], $0[2], plan: plan, shape: shape) }
+      ) { try Tensor.attention($0[0], $0[1], $0[2], plan: plan, shape: shape) }
+    }
+    let (plain, grouped) = (
+      AttentionShape(heads: 2, keyHeads: 2, headSize: 4), AttentionShape(heads: 6, keyHeads: 2, headSize: 4)
+    )
+    return [
+      sample("one segment", chain, queries: 70, keys: 70, plain),
+      sample("forest", forest, queries: 17, keys: 17, plain),
+      sample("forest, grouped heads", forest, queries: 17, keys: 17, grouped),
+      sample("new rows with a cache", step, queries: 2, keys: 12, grouped),
+      .fused(
+        "one tensor for all three", [[17, 8]],
+        definition: { try Tensor.composedAttention($0[0], $0[0], $0[0], plan: forest, shape: plain) }
+      ) { try Tensor.attention($0[0], $0[0], $0[0], plan: forest, shape: plain) },
+    ]
   }
 
   /// Whether this operation is defined by others, so that it is held to them and not to finite differences.

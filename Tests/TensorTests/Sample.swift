@@ -156,19 +156,43 @@ extension Sample {
     }
   }
 
-  /// Results, and the gradients of Σ weight·result for random weights.
+  /// Results, and the gradients of Σ weight·result for random weights: of all inputs, or of one alone. With two
+  /// passes gradients are added to those of the first one.
   func evaluate(
-    _ body: Body, _ values: [[Float]], _ layout: MemoryLayout
-  ) throws -> (results: [Tensor], gradients: [[Float]]) {
+    _ body: Body, _ values: [[Float]], _ layout: MemoryLayout, only wanted: Int? = nil, passes: Int = 1
+  ) throws -> (results: [Tensor], gradients: [[Float]?]) {
     let inputs = zip(values, shapes).map { layout.tensor($0, $1) }
-    for input in inputs { input.requiresGradient = true }
-    let results = try body(inputs)
-    var loss = Tensor(0)
-    for (i, result) in results.enumerated() {
-      loss = try loss.adding(result.multiplied(by: weights(i, result.shape)).sum())
+    for (i, input) in inputs.enumerated() { input.requiresGradient = wanted == nil || wanted == i }
+    var results: [Tensor] = []
+    for _ in 0..<passes {
+      results = try body(inputs)
+      var loss = Tensor(0)
+      for (i, result) in results.enumerated() {
+        loss = try loss.adding(result.multiplied(by: weights(i, result.shape)).sum())
+      }
+      try loss.backward()
     }
-    try loss.backward()
-    return (results.map { $0.detached() }, inputs.map { $0.gradient?.values ?? [] })
+    return (results.map { $0.detached() }, inputs.map { $0.gradient?.values })
+  }
+
+  /// Compares gradients with expected ones: in all memory layouts, for each input alone, and added up.
+  private func checkGradients(_ values: [[Float]], _ expected: [[Float]], _ tolerance: Float) throws {
+    for layout in MemoryLayout.allCases {
+      let (_, gradients) = try evaluate(body, values, layout)
+      for (i, gradient) in gradients.enumerated() {
+        expectClose(gradient ?? [], expected[i], tolerance, "\(name), \(layout), gradient of input \(i)")
+      }
+    }
+    for i in values.indices {
+      let (_, gradients) = try evaluate(body, values, .plain, only: i)
+      expectClose(gradients[i] ?? [], expected[i], tolerance, "\(name), gradient of input \(i) alone")
+      for j in values.indices where j != i { #expect(gradients[j] == nil, "\(name): input \(j) wants none") }
+    }
+    let (_, doubled) = try evaluate(body, values, .plain, passes: 2)
+    for (i, gradient) in doubled.enumerated() {
+      let twice = expected[i].map { 2 * $0 }
+      expectClose(gradient ?? [], twice, tolerance, "\(name), gradient of input \(i), added up")
+    }
   }
 
   private func weights(_ result: Int, _ shape: [Int]) -> Tensor {
@@ -199,12 +223,7 @@ extension Sample {
           return Float(try (loss(above) - loss(below)) / (Double(above[i][j]) - Double(below[i][j])))
         })
     }
-    for layout in MemoryLayout.allCases {
-      let (_, gradients) = try evaluate(body, values, layout)
-      for (i, gradient) in gradients.enumerated() {
-        expectClose(gradient, expected[i], 2e-3, "\(name), \(layout), gradient of input \(i)")
-      }
-    }
+    try checkGradients(values, expected, 2e-3)
   }
 
   /// Compares results and gradients with those of the definition, for all memory layouts.
@@ -218,10 +237,8 @@ extension Sample {
       for (i, result) in actual.results.enumerated() {
         expectClose(result.values, expected.results[i].values, tolerance, "\(name), \(layout), result \(i)")
       }
-      for (i, gradient) in actual.gradients.enumerated() {
-        expectClose(gradient, expected.gradients[i], tolerance, "\(name), \(layout), gradient of input \(i)")
-      }
     }
+    try checkGradients(values, expected.gradients.map { $0 ?? [] }, tolerance)
   }
 }
 
