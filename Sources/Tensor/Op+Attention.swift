@@ -18,13 +18,15 @@ extension Tensor {
     let v = try v.distinct(from: q, k)
     let (qs, ks, vs) = (q.contiguousCopyIfNeeded(), k.contiguousCopyIfNeeded(), v.contiguousCopyIfNeeded())
     let (result, logSums) = (Tensor(uninitialized: q.shape), Storage(count: q.shape[0] * shape.heads))
+    let scratch = Storage(count: AttentionKernels.forwardScratch(plan, shape))
     AttentionKernels.forward(
       q: qs.pointer, k: ks.pointer, v: vs.pointer, out: result.pointer, logSums: logSums.pointer,
-      scratch: Storage(count: AttentionKernels.forwardScratch(plan, shape)).pointer, plan: plan, shape: shape)
+      scratch: scratch.pointer, plan: plan, shape: shape)
     let out = result.detached()
     return result.recorded(.attention, [q, k, v]) { [qs, ks, vs] dy in
       // The three gradients are made together. One that nobody wants goes to memory that is dropped.
       let unused = Storage(count: Swift.max(q.count, k.count))
+      let scratch = Storage(count: AttentionKernels.backwardScratch(plan, shape))
       q.withGradient { dq, beta in
         k.withGradient { dk, betaK in
           v.withGradient { dv, betaV in
@@ -34,8 +36,7 @@ extension Tensor {
             AttentionKernels.backward(
               dout: dy.pointer, q: qs.pointer, k: ks.pointer, v: vs.pointer, out: out.pointer,
               logSums: logSums.pointer, dq: dq ?? unused.pointer, beta: beta, dk: dk, dv: dv,
-              scratch: Storage(count: AttentionKernels.backwardScratch(plan, shape)).pointer, plan: plan,
-              shape: shape)
+              scratch: scratch.pointer, plan: plan, shape: shape)
           }
         }
       }

@@ -33,9 +33,9 @@ extension Tensor {
       throw TensorError(.rope, "expected (\(table.rows), heads × \(D)), got \(shape)")
     }
     let (N, H) = (shape[0], shape[1] / D)
-    let result = Tensor(uninitialized: shape)
+    let (x, result) = (contiguousCopyIfNeeded(), Tensor(uninitialized: shape))
     RowKernels.rotate(
-      contiguousCopyIfNeeded().pointer, into: result.pointer, cosines: table.cosines.pointer,
+      x.pointer, into: result.pointer, cosines: table.cosines.pointer,
       sines: table.sines.pointer, inverse: false, rows: N, heads: H, size: D)
     return result.recorded(.rope, [self]) { dy in
       self.accumulate { dx, beta in

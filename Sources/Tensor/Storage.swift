@@ -1,5 +1,6 @@
 // Memory of tensors: aligned blocks of floats, recycled by size.
 import Glibc
+import Synchronization
 
 /// A block of floats that goes back to the pool when nobody holds it any more.
 public final class Storage: @unchecked Sendable {
@@ -33,6 +34,8 @@ public final class BufferPool: @unchecked Sendable {
   private var lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private var free: [Int: [UnsafeMutableRawPointer]] = [:]
   private var numbers = Statistics()
+  /// Whether returned blocks are filled with NaN at once: shows who reads memory that is no longer his.
+  private let poisons = Atomic(false)
 
   package init() { pthread_mutex_init(lock, nil) }
 
@@ -46,6 +49,13 @@ public final class BufferPool: @unchecked Sendable {
       free = [:]
       numbers.cached = 0
     }
+  }
+
+  /// Fills returned blocks with NaN while `body` runs.
+  package func poisoningReturnedBlocks<Result>(_ body: () throws -> Result) rethrows -> Result {
+    poisons.store(true, ordering: .relaxed)
+    defer { poisons.store(false, ordering: .relaxed) }
+    return try body()
   }
 
   package func take(bytes: Int) -> UnsafeMutableRawPointer {
@@ -72,6 +82,7 @@ public final class BufferPool: @unchecked Sendable {
 
   package func give(_ block: UnsafeMutableRawPointer, bytes: Int) {
     let size = Self.sizeClass(bytes)
+    if poisons.load(ordering: .relaxed) { memset(block, 0xff, size) }
     locked {
       numbers.inUse -= size
       numbers.cached += size

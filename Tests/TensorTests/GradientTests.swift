@@ -18,6 +18,25 @@ import Tensor
     for op in Op.allCases { #expect(!op.samples.isEmpty, "\(op) has no samples") }
   }
 
+  /// A pointer does not keep its tensor alive: an operation that lets go of one too early reads NaN here.
+  @Test(arguments: Op.allCases)
+  func noOperationReadsReturnedMemory(op: Op) throws {
+    for sample in op.samples {
+      for layout in MemoryLayout.allCases {
+        let expected = try sample.evaluate(sample.body, sample.inputs(), layout)
+        let actual = try BufferPool.shared.poisoningReturnedBlocks {
+          try sample.evaluate(sample.body, sample.inputs(), layout)
+        }
+        for (a, b) in zip(actual.results, expected.results) {
+          expectClose(a.values, b.values, 0, sample.name)
+        }
+        for (a, b) in zip(actual.gradients, expected.gradients) {
+          expectClose(a ?? [], b ?? [], 0, "\(sample.name), gradient")
+        }
+      }
+    }
+  }
+
   /// More logits than the head holds at a time, so that it goes through the rows in several chunks.
   @Test func aHeadInChunks() throws {
     let (rows, vocabulary) = (20, 900_001)
