@@ -103,10 +103,7 @@ local function look(model, texts, o, B)
   local matches, boxed, thoughts, count = 0, 0, 0, 0
   for i, group in ipairs(groups) do
     local place = forest.positions[i]
-    local rest = table.move(place.ids, place.position, #place.ids, 1, {})
-    local target = {
-      budget = B, next_id = rest[1], continuation = mid.reward.pieces(tokenizer, rest),
-    }
+    local target = mid.scoring.target(tokenizer, place, B)
     for g, sample in ipairs(group) do
       mid.scoring.read(sample, target, tokenizer)
       local match = mid.reward.match_prefix(sample.prediction, target.continuation)

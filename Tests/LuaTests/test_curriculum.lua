@@ -75,6 +75,19 @@ return {
     check.raises(function() sampler:draw({ 0, 0, 1 }, 1, 1, 1) end, "p_t = (0, 0, 1)")
   end,
 
+  -- So that a step that failed can be tried again, also where it used up the last positions.
+  the_same_step_again_gives_the_same_positions = function()
+    local p = { .4, .3, .3 }
+    local once, twice = curriculum.sampler(pools(), 5), curriculum.sampler(pools(), 5)
+    for step = 1, 9 do
+      local draws = once:draw(p, step, 2, 2)
+      twice:draw(p, step, 2, 2)
+      check.equal(twice:draw(p, step, 2, 2), draws)
+      check.equal(twice:state(), once:state())
+    end
+    assert(once.restarts > 0)
+  end,
+
   a_restored_sampler_continues_alike = function()
     local a = curriculum.sampler(pools(), 5)
     a:draw({ .4, .3, .3 }, 1, 1, 1)

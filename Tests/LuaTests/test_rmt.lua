@@ -204,7 +204,7 @@ function tests.mistakes_are_explained()
   check.raises(function() mid.rmt { model = model(), docs = { 3 } } end, "a list of strings")
   check.raises(function() mid.rmt { model = model(), docs = { "a" } } end, "two tokens or more")
   check.raises(function() make { entropies = {} } end, "0 entropies for 3 documents")
-  check.raises(function() make { thresholds = { 90, 91, 92 } } end, "lower the thresholds")
+  check.raises(function() make { thresholds = { 90, 91, 92 } }:step() end, "lower the thresholds")
 end
 
 return tests

@@ -85,7 +85,10 @@ end
 ---@field private seed integer
 ---@field private pools integer[][][] per document and tier, its positions
 ---@field private used table<integer, true>[] per document, its used positions
+---@field private eligible integer[] documents with any position
 ---@field private taken integer documents drawn so far: epoch and place in it
+---@field private drawn table[] what the last draw marked as used, and…
+---@field private before table …what was before it, to undo it
 local Sampler = {}
 Sampler.__index = Sampler
 
@@ -101,7 +104,7 @@ function curriculum.sampler(tiers, seed)
     if #pool[1] + #pool[2] + #pool[3] > 0 then eligible[#eligible + 1] = d end
   end
   if #eligible == 0 then
-    error("curriculum.sampler: no document has a position in any tier; lower the thresholds", 2)
+    error("curriculum.sampler: no document has a position in any tier; lower the thresholds")
   end
   return setmetatable({
     seed = seed, pools = tiers, eligible = eligible, used = used, taken = 0, restarts = 0,
@@ -112,7 +115,8 @@ function Sampler:next_document()
   local epoch = self.taken // #self.eligible
   if epoch ~= self.epoch then
     self.epoch = epoch
-    self.order = random.new(self.seed, epoch, "documents"):shuffle { table.unpack(self.eligible) }
+    self.order = random.new(self.seed, epoch, "documents")
+      :shuffle(table.move(self.eligible, 1, #self.eligible, 1, {}))
   end
   local document = self.order[self.taken % #self.eligible + 1]
   self.taken = self.taken + 1
@@ -142,6 +146,7 @@ function Sampler:draw_from(document, p, count, generator)
     local tier = generator:choice({ 1, 2, 3 }, weights)
     local position = table.remove(left[tier], generator:integer(#left[tier]))
     self.used[document][position] = true
+    table.insert(self.drawn, { self.used[document], position })
     chosen[#chosen + 1] = { position = position, tier = tier }
   end
   if #chosen == 0 then return nil end
@@ -153,9 +158,23 @@ function Sampler:draw_from(document, p, count, generator)
   return draw
 end
 
+-- Undoes the last draw if it was for the same step: a step that failed after it is tried again, and
+-- must get the same positions.
+function Sampler:begin(step)
+  local before = self.before
+  if before and before.step == step then
+    for _, drawn in ipairs(self.drawn) do drawn[1][drawn[2]] = nil end
+    self.taken, self.restarts, self.used = before.taken, before.restarts, before.used
+  end
+  self.drawn = {}
+  self.before =
+    { step = step, taken = self.taken, restarts = self.restarts, used = self.used }
+end
+
 --- The positions C of one step: `count` of each of `documents` documents, which are all different
 --- unless there are fewer. A document with no unused position left is passed over; when all are,
---- the used ones of all documents become available again and `restarts` is counted up.
+--- the used ones of all documents become available again and `restarts` is counted up. The same
+--- step drawn twice in a row gives the same positions.
 ---@param p number[] tier probabilities
 ---@param step integer
 ---@param documents integer
@@ -163,6 +182,7 @@ end
 ---@return midtrain.Draw[]
 function Sampler:draw(p, step, documents, count)
   check_probabilities("curriculum: p_t", p)
+  self:begin(step)
   local generator = random.new(self.seed, step, "positions")
   local draws, passed, restarted = {}, 0, false
   while #draws < math.min(documents, #self.eligible) do
@@ -178,6 +198,7 @@ function Sampler:draw(p, step, documents, count)
         error(("curriculum: no document has a position of the tiers in p_t = (%g, %g, %g)")
           :format(p[1], p[2], p[3]))
       end
+      self.used = {}
       for d in ipairs(self.pools) do self.used[d] = {} end
       restarted, passed, self.restarts = true, 0, self.restarts + 1
     end
@@ -200,7 +221,8 @@ end
 --- Goes back to a state; the documents and the seed must be the same.
 ---@param state table
 function Sampler:restore(state)
-  self.taken, self.restarts, self.epoch = state.taken, state.restarts, nil
+  self.taken, self.restarts = state.taken, state.restarts
+  self.before, self.used = nil, {}
   for d in ipairs(self.pools) do
     self.used[d] = {}
     for _, p in ipairs(state.used[d] or {}) do self.used[d][p] = true end

@@ -4,6 +4,7 @@
 -- `model:entropy(ids)[i]` is the entropy *after* ids[1 … i], the difficulty of the token behind
 -- them. Here a position p is always that of the token to be predicted: its entropy is H[p − 1].
 
+local mid = require "midtrain.native"
 local options = require "midtrain.options"
 
 local entropy = {}
@@ -52,7 +53,7 @@ end
 
 local specification = {
   top_k = { "integer", min = 2, doc = "renormalise over this many tokens; RPT uses 16 [K]" },
-  progress = { "function", doc = "called with (documents done, documents in all)" },
+  progress = { "boolean", default = false, doc = "print how far it is, every few seconds" },
 }
 
 -- One cache per model, dropped with it.
@@ -61,18 +62,21 @@ local caches = setmetatable({}, { __mode = "k" })
 --- Entropies of documents (lists of token ids), each computed once per model and `top_k`.
 ---@param model table
 ---@param documents integer[][]
----@param given { top_k: integer?, progress: fun(done: integer, all: integer)? }?
+---@param given { top_k: integer?, progress: boolean? }?
 ---@return number[][]
 function entropy.documents(model, documents, given)
   local o = options.check("entropy.documents", given, specification)
   local cache = caches[model] or {}
   caches[model] = cache
-  local result = {}
+  local result, reported = {}, mid.clock()
   for i, ids in ipairs(documents) do
     local key = (o.top_k or "all") .. ":" .. table.concat(ids, ",")
     cache[key] = cache[key] or model:entropy(ids, { top_k = o.top_k })
     result[i] = cache[key]
-    if o.progress then o.progress(i, #documents) end
+    if o.progress and mid.clock() - reported > 5 then
+      print(("entropies of %d/%d documents"):format(i, #documents))
+      reported = mid.clock()
+    end
   end
   return result
 end

@@ -34,7 +34,7 @@ setmetatable(mid, {
     rawset(self, name, module)
     return module
   end,
-  -- For completion and help(), which look without loading.
+  -- For completion and help, which look without loading.
   __modules = modules,
 })
 

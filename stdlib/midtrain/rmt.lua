@@ -62,37 +62,12 @@ local specification = {
 }
 for name, option in pairs(runs.specification) do specification[name] = option end
 
--- The true tokens from position p on, as far as a prediction could reach.
-local function target(tokenizer, place, B)
-  local last = math.min(#place.ids, place.position + 31)
-  return {
-    budget = B, next_id = place.ids[place.position],
-    continuation = reward.pieces(tokenizer, table.move(place.ids, place.position, last, 1, {})),
-  }
-end
-
 -- Mean over the completions' tokens of a tensor [N] that is to be weighted by `active`.
 local function token_mean(t, active, tokens) return (t * active):sum():item() / tokens end
 
--- The first few completions of a step, for people to read.
-local function log(run, groups, positions, count)
-  for i, group in ipairs(groups) do
-    local place = positions[i]
-    for _, s in ipairs(group) do
-      if count == 0 then return end
-      count = count - 1
-      run:record("completions.jsonl", {
-        step = run.t + 1, document = place.document, position = place.position,
-        tier = entropy.names[place.tier], budget = s.budget, text = s.text,
-        target = s.continuation[1], prediction = s.prediction, think_length = s.think_length,
-        reward = s.reward, advantage = s.advantage,
-      })
-    end
-  end
-end
-
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
 local function step(self, run, knobs, t)
+  self.sampler = self.sampler or run:time("entropy", self.make_sampler)
   local T, state, tokenizer = run.T, run.metrics or {}, run.model.tokenizer
   local B = options.value("rmt", "budget(t, T)", knobs.budget(t, T, state), { "integer", min = 1 })
   local p = knobs.curriculum(t, T, state)
@@ -114,7 +89,7 @@ local function step(self, run, knobs, t)
     seed = run.seed, step = t,
   })
   for i, group in ipairs(groups) do
-    local truth = target(tokenizer, forest.positions[i], B)
+    local truth = scoring.target(tokenizer, forest.positions[i], B)
     for _, sample in ipairs(group) do scoring.read(sample, truth, tokenizer) end
   end
   local metrics = scoring.score(groups, knobs.reward, knobs.scale_rewards)
@@ -164,7 +139,7 @@ local function step(self, run, knobs, t)
   metrics.entropy = token_mean(H, active, tokens)
   metrics.policy_loss, metrics.budget, metrics.num_tokens = policy_loss:item(), B, #batch
   for tier, name in ipairs(entropy.names) do metrics["curriculum/" .. name] = p[tier] end
-  log(run, groups, forest.positions, self.log_completions)
+  scoring.log(run, groups, forest.positions, self.log_completions)
   return metrics
 end
 
@@ -181,22 +156,25 @@ local rmt = { specification = specification }
 function rmt.new(given)
   local o = options.check("mid.rmt", given, specification)
   local ids = documents.encode(o.model.tokenizer, o.docs, o.max_document_length)
-  local H = o.entropies
-    or entropy.documents(o.entropy_model or o.model, ids, { top_k = o.entropy_top_k })
-  if #H ~= #ids then
-    error(("mid.rmt: %d entropies for %d documents"):format(#H, #ids), 2)
+  if o.entropies and #o.entropies ~= #ids then
+    error(("mid.rmt: %d entropies for %d documents"):format(#o.entropies, #ids), 2)
   end
-  local tiers = {}
-  for d in ipairs(ids) do tiers[d] = entropy.tiers(H[d], #ids[d], o.thresholds) end
   local self = {
-    documents = ids, sampler = curriculum.sampler(tiers, o.seed),
-    prompt = prompts.new(o.model.tokenizer, o.prompt), reference_model = o.reference_model,
-    log_completions = o.log_completions,
+    documents = ids, prompt = prompts.new(o.model.tokenizer, o.prompt),
+    reference_model = o.reference_model, log_completions = o.log_completions,
   }
+  -- Once, before anything is learned; in the first step, so that the prompt stays live meanwhile.
+  function self.make_sampler()
+    local H = o.entropies or entropy.documents(o.entropy_model or o.model, ids,
+      { top_k = o.entropy_top_k, progress = o.progress })
+    local tiers = {}
+    for d in ipairs(ids) do tiers[d] = entropy.tiers(H[d], #ids[d], o.thresholds) end
+    return curriculum.sampler(tiers, o.seed)
+  end
   return runs.new {
     name = "mid.rmt", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,
-    state = function() return { sampler = self.sampler:state() } end,
+    state = function() return { sampler = self.sampler and self.sampler:state() } end,
   }
 end
 

@@ -2,6 +2,7 @@
 -- within groups, and sums up the metrics. A group is the rollouts of one position.
 
 local advantage = require "midtrain.advantage"
+local entropy = require "midtrain.entropy"
 local reward = require "midtrain.reward"
 
 local scoring = {}
@@ -10,6 +11,20 @@ local scoring = {}
 ---@field next_id integer the true next token
 ---@field continuation string[] pieces of the true next tokens
 ---@field budget integer?
+
+--- What the prediction at a place is compared with: the true tokens from there on, as far as a
+--- prediction could reach.
+---@param tokenizer table
+---@param place { ids: integer[], position: integer } of a forest
+---@param budget integer?
+---@return midtrain.Target
+function scoring.target(tokenizer, place, budget)
+  local last = math.min(#place.ids, place.position + 31)
+  return {
+    budget = budget, next_id = place.ids[place.position],
+    continuation = reward.pieces(tokenizer, table.move(place.ids, place.position, last, 1, {})),
+  }
+end
 
 local function last_is_end(tokenizer, ids)
   for _, id in ipairs(tokenizer.eos_ids) do
@@ -155,6 +170,27 @@ function scoring.lengths(groups)
     ["completions/closed_ratio"] = mean(function(s) return s.closed and 1 or 0 end),
     ["completions/boxed_ratio"] = mean(function(s) return s.prediction and 1 or 0 end),
   }
+end
+
+--- Writes the first completions of a step to the run's completions.jsonl, for people to read.
+---@param run midtrain.Run
+---@param groups table[][]
+---@param positions table[] of the forest
+---@param count integer how many
+function scoring.log(run, groups, positions, count)
+  for i, group in ipairs(groups) do
+    local place = positions[i]
+    for _, s in ipairs(group) do
+      if count == 0 then return end
+      count = count - 1
+      run:record("completions.jsonl", {
+        step = run.t + 1, document = place.document, position = place.position,
+        tier = entropy.names[place.tier], budget = s.budget, text = s.text,
+        target = s.continuation[1], prediction = s.prediction, think_length = s.think_length,
+        reward = s.reward, advantage = s.advantage,
+      })
+    end
+  end
 end
 
 return scoring

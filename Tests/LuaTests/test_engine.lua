@@ -1,0 +1,105 @@
+-- The method on the real engine: a model of 260,000 parameters, if it is there ($MIDTRAIN_SHARED,
+-- or the folder `shared` beside the repository), takes a few steps of everything.
+
+local check = require "support.check"
+local mid = require "midtrain"
+local scratch = require "support.scratch"
+
+local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "Tests/LuaTests"
+local shared = os.getenv "MIDTRAIN_SHARED" or here .. "/../../../shared"
+local path = shared .. "/models/stories260k"
+if not mid.exists(path .. "/model.safetensors") then return {} end
+
+local docs = {
+  "Once upon a time there was a little girl who liked to play in the park.",
+  "Tom had a big red ball. He was very happy and wanted to play with his friends.",
+  "The cat sat on the mat. It saw a bird and ran after it.",
+}
+
+-- Its vocabulary of 512 pieces makes many tokens of few words, and its context has room for 512.
+local prompt = {
+  instructions = "Predict the next token in \\boxed{}.", budget_line = "Use %d tokens.",
+}
+
+local function rmt(given)
+  local o = {
+    model = mid.load(path), docs = docs, steps = 3, seed = 1, progress = false, prompt = prompt,
+    budget = 8, documents_per_step = 2, positions_per_document = 2, num_generations = 3,
+    max_completion_length = 12, learning_rate = 1e-3,
+  }
+  for name, value in pairs(given or {}) do o[name] = value end
+  return mid.rmt(o)
+end
+
+local tests = {}
+
+function tests.entropies_belong_to_the_tokens()
+  local model = mid.load(path)
+  local ids = model.tokenizer:encode(docs[1])
+  local H = mid.entropy.documents(model, { ids })[1]
+  check.equal(#H, #ids)
+  for _, h in ipairs(H) do assert(h >= 0 and h < math.log(512) + 1e-3) end
+end
+
+function tests.pieces_are_the_bytes_of_the_text()
+  local tokenizer = mid.load(path).tokenizer
+  local pieces = mid.reward.pieces(tokenizer, tokenizer:encode(docs[2]))
+  local text = table.concat(pieces)
+  check.equal(text:gsub("^ ", ""), docs[2])
+end
+
+function tests.what_was_sampled_is_what_is_trained_on()
+  local run = rmt()
+  for _ = 1, 3 do
+    local m = run:step()
+    assert(m["sampling/sampling_logp_difference/max"] < 1e-4, "logp difference")
+    assert(m.grad_norm > 0 and m.skipped == 0)
+    assert(m.entropy > 0 and m.ntp_loss > 0)
+  end
+end
+
+function tests.the_same_seed_gives_the_same_run()
+  local function losses()
+    local run, list = rmt { steps = 2 }, {}
+    run:start():wait()
+    for t, m in ipairs(run.history) do list[t] = m.loss end
+    return list
+  end
+  check.equal(losses(), losses())
+end
+
+function tests.a_budget_swapped_under_way_holds()
+  local run = rmt { steps = 5 }
+  run:start():wait(2)
+  run.budget = function() return 5 end
+  run:wait()
+  check.equal({ run.history[1].budget, run.history[5].budget, run.status }, { 8, 5, "done" })
+end
+
+function tests.kl_to_itself_is_nothing()
+  local run = rmt { beta = 0.1, reference_model = mid.load(path) }
+  check.near(run:step().kl, 0, 1e-5)
+end
+
+function tests.the_cold_start_learns_its_format()
+  local run = mid.coldstart {
+    model = mid.load(path), docs = docs, steps = 8, progress = false, prompt = prompt,
+    documents_per_step = 2, positions_per_document = 2, max_budget = 20, learning_rate = 3e-3,
+  }
+  local first = run:step().sft_loss
+  run:step(7)
+  assert(run.metrics.sft_loss < first, ("%g → %g"):format(first, run.metrics.sft_loss))
+end
+
+function tests.a_checkpoint_is_a_model()
+  local out = scratch.path()
+  local run = rmt { out = out, steps = 2 }
+  run:step(2)
+  local saved = mid.load(out .. "/checkpoints/step-2")
+  local ids = saved.tokenizer:encode(docs[3])
+  check.near(saved:score(ids), run.model:score(ids), 1e-5)
+  check.equal(#scratch.json_lines(out .. "/metrics.jsonl"), 2)
+  scratch.remove(out)
+end
+
+return tests
