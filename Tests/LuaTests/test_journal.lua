@@ -29,6 +29,17 @@ return {
     check.equal(journal.describe(f)["function"], "return function(t) return t end")
   end,
 
+  -- The engine keeps the text of chunks that are only names, such as what is typed at the prompt.
+  functions_from_a_named_chunk_ask_the_engine = function()
+    local mid = require "midtrain.native"
+    local f = load("return function() return 7 end", "=in[3]")()
+    check.equal(journal.describe(f)["function"], "source not available")
+    mid.source = function(name) return name == "=in[3]" and "f = function() return 7 end" or nil end
+    local described = journal.describe(f)
+    mid.source = nil
+    check.equal(described["function"], "f = function() return 7 end")
+  end,
+
   policies_say_their_numbers = function()
     local described = journal.describe(require "midtrain.budget".exponential { initial = 64 })
     check.equal(described.upvalues.initial, 64)

@@ -83,6 +83,7 @@ function tests.background_run_can_be_paused_changed_and_stopped()
   check.equal(run.status, "paused")
   mid.sleep(0)
   check.equal(run.t, t)
+  check.raises(function() run:wait() end, "resume it first")
   run.width = 8
   run:step()
   check.equal({ run.t, run.status, seen[#seen] }, { t + 1, "paused", 8 })

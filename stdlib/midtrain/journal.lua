@@ -16,8 +16,10 @@ local function source_text(info)
   elseif info.source:sub(1, 1) ~= "=" then
     text = info.source
   else
-    return nil
+    -- What was typed at the prompt is known to the engine alone, by the chunk's name.
+    text = mid.source and mid.source(info.source)
   end
+  if not text then return nil end
   local lines, number = {}, 0
   for line in (text .. "\n"):gmatch "(.-)\n" do
     number = number + 1

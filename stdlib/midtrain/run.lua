@@ -246,6 +246,7 @@ end
 ---@return midtrain.Run
 function Run:wait(step)
   local own = fields(self)
+  if own.pausing then error("run: it is paused, so waiting would never end; resume it first", 2) end
   if step then
     wait_until(own, function() return own.t >= step end)
     if own.status == "failed" then error(own.error, 0) end
