@@ -1,9 +1,13 @@
-/// Everything that native code offers to Lua, each declared once. A `Bind+X.swift` adds one area in an
-/// extension:
+/// Everything that native code offers to Lua, each declared once. A `Bind+X.swift` adds one area:
 ///
-// /     extension Registry { /       func addSystem() { /         function("exists", "Whether a file is
-// there.", [Parameter("path", "string")], returns: "boolean") { call in /           try
-// call.return(access(call[1].string(), F_OK) == 0) /         } /       } /     }
+///     extension Registry {
+///       package func addSystem() {
+///         function("exists", "Whether a file is there.", [Parameter("path", "string")], returns: "boolean") {
+///           call in
+///           try call.return(access(call[1].string(), F_OK) == 0)
+///         }
+///       }
+///     }
 package final class Registry {
   package private(set) var functions: [NativeFunction] = []
   package private(set) var types: [any AnyLuaType] = []

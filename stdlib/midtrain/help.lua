@@ -1,0 +1,125 @@
+-- help(): what there is. help "mid.load", help(mid.load) or ?load at the prompt: one function, with its arguments and
+-- an example. help(model): what an object can do. Everything comes from the one declaration of each native function.
+
+local native = require "midtrain.native"
+
+local help = {}
+
+local entries -- in order of declaration
+
+-- Every documented function, method and property: name, kind, parameters, returns, doc, example.
+function help.entries()
+  entries = entries or native.registry()
+  return entries
+end
+
+-- Adds the documentation of a function that is written in Lua.
+function help.document(entry)
+  assert(type(entry.name) == "string" and type(entry.doc) == "string", "an entry needs a name and a doc")
+  entry.kind = entry.kind or "function"
+  entry.parameters = entry.parameters or {}
+  table.insert(help.entries(), entry)
+end
+
+-- The entries of what belongs to a type, by the type's name.
+function help.members(type_name)
+  local found, start = {}, type_name:lower()
+  for _, entry in ipairs(help.entries()) do
+    if entry.name:match "^([%w_]+)[.:]" == start and entry.kind ~= "function" then found[#found + 1] = entry end
+  end
+  return found
+end
+
+local function short_name(entry) return entry.name:match "[%w_]+$" end
+
+local function signature(entry)
+  if entry.kind == "property" then return entry.name end
+  local names = {}
+  for i, parameter in ipairs(entry.parameters) do
+    names[i] = parameter.optional and "[" .. parameter.name .. "]" or parameter.name
+  end
+  return entry.name .. "(" .. table.concat(names, ", ") .. ")"
+end
+
+local function describe(lines, parameter, indent)
+  local text = indent .. parameter.name .. ": " .. parameter.type
+  if parameter.default then text = text .. " = " .. parameter.default end
+  if parameter.doc ~= "" then text = text .. "  " .. parameter.doc end
+  lines[#lines + 1] = text
+  for _, option in ipairs(parameter.options or {}) do describe(lines, option, indent .. "  ") end
+end
+
+local function page(entry)
+  local lines = { signature(entry), "  " .. entry.doc }
+  for _, parameter in ipairs(entry.parameters) do describe(lines, parameter, "    ") end
+  if entry.returns and entry.returns ~= "" then lines[#lines + 1] = "  gives " .. entry.returns end
+  if entry.example and entry.example ~= "" then lines[#lines + 1] = "  > " .. entry.example end
+  return table.concat(lines, "\n")
+end
+
+local function list(title, found)
+  local lines, width = { title }, 0
+  for _, entry in ipairs(found) do width = math.max(width, utf8.len(signature(entry))) end
+  width = math.min(width, 40)
+  for _, entry in ipairs(found) do
+    local head = signature(entry)
+    local sentence = entry.doc:match "^(.-[.:;])%s" or entry.doc
+    lines[#lines + 1] = "  " .. head .. (" "):rep(width - utf8.len(head)) .. "  " .. sentence
+  end
+  return table.concat(lines, "\n")
+end
+
+local function overview()
+  local functions = {}
+  for _, entry in ipairs(help.entries()) do
+    if entry.kind == "function" then functions[#functions + 1] = entry end
+  end
+  return list("Functions; help(name) or ?name tells more, help(object) what an object can do.", functions)
+end
+
+-- The name under which a native function can be found in `mid`.
+local function name_of(f)
+  for _, entry in ipairs(help.entries()) do
+    local value = native
+    for part in entry.name:gsub("^mid%.", ""):gmatch "[^.:]+" do
+      value = type(value) == "table" and rawget(value, part) or nil
+    end
+    if value == f then return entry.name end
+  end
+end
+
+local function pages_named(name)
+  local found = {}
+  for _, entry in ipairs(help.entries()) do
+    if entry.name == name or entry.name == "mid." .. name or short_name(entry) == name then
+      found[#found + 1] = page(entry)
+    end
+  end
+  return #found > 0 and table.concat(found, "\n\n") or nil
+end
+
+-- The help text for a name, a function or an object; nothing for the overview.
+function help.text(topic)
+  if topic == nil then return overview() end
+  local kind = type(topic)
+  if kind == "function" then
+    local name = name_of(topic)
+    return name and pages_named(name) or "This function is not documented."
+  end
+  local type_name = kind == "userdata" and getmetatable(topic)
+  if type(type_name) == "string" then return list(type_name .. "; ?name tells more.", help.members(type_name)) end
+  if kind ~= "string" then return "A " .. kind .. "; help knows functions, objects and names." end
+
+  local text = pages_named(topic)
+  if text then return text end
+  local members = help.members(topic)
+  if #members > 0 then return list(topic .. "; ?name tells more.", members) end
+  local similar = {}
+  for _, entry in ipairs(help.entries()) do
+    if (entry.name .. " " .. entry.doc):lower():find(topic:lower(), 1, true) then similar[#similar + 1] = entry end
+  end
+  if #similar > 0 then return list("Nothing is called '" .. topic .. "'; it is mentioned here:", similar) end
+  return "Nothing is called '" .. topic .. "'; help() lists what there is."
+end
+
+return help

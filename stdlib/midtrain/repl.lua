@@ -1,0 +1,133 @@
+-- The prompt's own part in Lua: what it prints, completes and helps with. Reading lines, running them and jobs is
+-- native.
+
+local help = require "midtrain.help"
+local show = require "midtrain.show"
+
+local repl = {}
+
+-- Prints the values of an expression and keeps the first as `_` and `ans`.
+function repl.show(...)
+  local first = ...
+  if first ~= nil then
+    rawset(_G, "_", first)
+    rawset(_G, "ans", first)
+  end
+  local texts = table.pack(...)
+  for i = 1, texts.n do texts[i] = show.format(texts[i]) end
+  print(table.concat(texts, "\t"))
+end
+
+-- Prints the help for a name, function or object.
+function repl.help(topic) print(help.text(topic)) end
+
+-- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the last character, so
+-- that the line that a person types can be put aside.
+function repl.guard_output(before)
+  local plain_print, plain_write = print, io.write
+  local methods = debug.getmetatable(io.stdout).__index
+  local file_write = methods.write
+
+  function print(...)
+    before "\n"
+    return plain_print(...)
+  end
+
+  local function announce(...)
+    local last = select(-1, "", ...)
+    before(tostring(last):sub(-1))
+  end
+
+  function io.write(...)
+    if io.output() == io.stdout then announce(...) end
+    return plain_write(...)
+  end
+
+  function methods.write(file, ...)
+    if file == io.stdout or file == io.stderr then announce(...) end
+    return file_write(file, ...)
+  end
+end
+
+-- ---- Completion. Raw access only: looking must never run a script's code.
+
+local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local",
+  "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
+
+-- The table behind a value's missing fields, if it is a plain one.
+local function fallback(value)
+  local metatable = debug.getmetatable(value)
+  local index = type(metatable) == "table" and rawget(metatable, "__index")
+  return type(index) == "table" and index or nil
+end
+
+-- The type of a native object, whose metatable shows scripts only its name.
+local function type_name(value)
+  local name = type(value) == "userdata" and getmetatable(value)
+  return type(name) == "string" and name or nil
+end
+
+-- Follows a field. A native property is not read; what is known is the type that it will have: { type = "Tensor" }.
+local function field(value, name)
+  local object = type(value) == "table" and rawget(value, 1) == repl and value.type or type_name(value)
+  if object then
+    for _, entry in ipairs(help.members(object)) do
+      if entry.name:match "[%w_]+$" == name and entry.kind == "property" then
+        return { repl, type = entry.returns }
+      end
+    end
+    return nil
+  end
+  local limit = 10
+  while type(value) == "table" and limit > 0 do
+    local found = rawget(value, name)
+    if found ~= nil then return found end
+    value, limit = fallback(value), limit - 1
+  end
+end
+
+-- Calls add(name, is_function) for each field of a value.
+local function each_field(value, add)
+  local object = type(value) == "table" and rawget(value, 1) == repl and value.type or type_name(value)
+  if object then
+    for _, entry in ipairs(help.members(object)) do
+      add(entry.name:match "[%w_]+$", entry.kind == "method")
+    end
+    return
+  end
+  local limit = 10
+  if type(value) ~= "table" then value = fallback(value) end
+  while value and limit > 0 do
+    for key, item in next, value do
+      if show.is_name(key) then add(key, type(item) == "function") end
+    end
+    value, limit = fallback(value), limit - 1
+  end
+end
+
+-- What a word like `mid.js` or `model:gen` can become: a list of whole words, in order.
+function repl.complete(word)
+  local path, separator, start = word:match "^(.-)([.:]?)([%w_]*)$"
+  local value = _G
+  if separator ~= "" then
+    for name in path:gmatch "[^.:]+" do value = field(value, name) end
+    if path == "" or path:find "[^%w_.:]" or value == nil then return {} end
+  end
+  local seen, found = {}, {}
+  local function add(name, is_function)
+    if name:sub(1, #start) ~= start or seen[name] then return end
+    if separator == ":" and not is_function then return end
+    -- Methods of a native object want a colon.
+    if separator == "." and is_function and type(value) == "userdata" then return end
+    seen[name] = true
+    found[#found + 1] = path .. separator .. name
+  end
+  each_field(value, add)
+  if separator == "" then
+    for _, keyword in ipairs(keywords) do add(keyword) end
+  end
+  table.sort(found)
+  return found
+end
+
+return repl
