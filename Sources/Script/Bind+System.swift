@@ -1,9 +1,11 @@
 // The machine around a script: time, files and folders, memory.
 import CLua
 import Glibc
+import Kernels
 
 extension Registry {
-  /// `mid.clock`, `mid.exists`, `mid.mkdir`, `mid.rename`, `mid.memory`, `mid.version`.
+  /// `mid.clock`, `mid.exists`, `mid.mkdir`, `mid.rename`, `mid.memory`, `mid.info`,
+  /// `mid.version`.
   package func addSystem() {
     value("version", midtrainVersion)
 
@@ -50,6 +52,19 @@ extension Registry {
       let to = try call[2].string()
       guard rename(from, to) == 0 else { throw systemError("\(from) → \(to)") }
       return .none
+    }
+
+    function(
+      "info",
+      "What the engine runs on: `blas` (library and version), `core` (its kernels), `threads`, `version`.",
+      returns: "table", example: "print(mid.info().core)"
+    ) { call in
+      let blas = BLAS.prepare()
+      return try call.return(
+        [
+          "blas": "OpenBLAS \(blas.version)", "core": blas.core, "threads": ThreadPool.shared.threadCount,
+          "version": midtrainVersion,
+        ] as Table)
     }
 
     function(

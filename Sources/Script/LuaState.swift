@@ -10,6 +10,8 @@ package final class LuaState {
   /// Source text of chunks that are not files, by chunk name, for tracebacks.
   private var sources: [String: String] = [:]
   private let messageHandler: NativeFunction
+  /// Functions outside the registry, kept alive for Lua.
+  private var extraFunctions: [NativeFunction] = []
 
   /// Opens the standard libraries and `midtrain.native`, the table of everything in the registry.
   package init(_ registry: Registry) {
@@ -48,9 +50,11 @@ package final class LuaState {
   /// - Parameters:
   ///   - code: Lua source text, or a compiled chunk.
   ///   - name: As Lua wants it: `@path`, or `=title` for text that is not a file.
+  ///   - shown: What tracebacks show as the source text, if not the code.
   /// - Throws: `ScriptError`, whose kind is `incomplete` when more text could make it right.
-  package func load(_ code: [UInt8], name: String) throws {
-    if name.hasPrefix("=") { sources[name] = String(decoding: code, as: UTF8.self) }
+  package func load(_ code: some Collection<UInt8>, name: String, shownAs shown: String? = nil) throws {
+    let code = Array(code)
+    if name.hasPrefix("=") { sources[name] = shown ?? String(decoding: code, as: UTF8.self) }
     let status = code.withUnsafeBytes { bytes in
       luaL_loadbufferx(lua, bytes.assumingMemoryBound(to: CChar.self).baseAddress, bytes.count, name, nil)
     }
@@ -75,25 +79,56 @@ package final class LuaState {
     guard status != LUA_OK else { return }
     let message = errorMessage(lua, -1)
     lua_settop(lua, -2)
-    throw ScriptError(message, clua_interrupt_level() > 0 ? .interrupted : .failure)
+    throw ScriptError(message, Interrupt.isPending ? .interrupted : .failure)
   }
 
   /// Compiles and runs text.
   package func run(_ code: String, name: String = "=(text)") throws {
+    try withStack { _ in
+      try load(code.utf8, name: name)
+      try call(results: 0)
+    }
+  }
+
+  /// Calls a function of a Lua module with the `arguments` on top of the stack.
+  package func call(
+    _ module: String, _ function: String, arguments: Int32 = 0, results: Int32 = 0
+  ) throws {
+    try load("return require('\(module)').\(function)".utf8, name: "=(library)")
+    try call(results: 1)
+    lua_rotate(lua, -arguments - 1, 1)
+    try call(arguments: arguments, results: results)
+  }
+
+  /// Requires a module and drops what it gives.
+  package func require(_ module: String) throws {
+    try run("require('\(module)')", name: "=(library)")
+  }
+
+  /// Runs with a stack that is as it was before when it ends.
+  package func withStack<R>(_ body: (Stack) throws -> R) rethrows -> R {
     let base = lua_gettop(lua)
     defer { lua_settop(lua, base) }
-    try load(Array(code.utf8), name: name)
-    try call(results: 0)
+    return try body(Stack(lua: lua))
+  }
+
+  /// Pushes a function that is no part of the registry.
+  package func push(function name: String, _ body: @escaping (Call) throws -> Results) {
+    let function = NativeFunction(
+      name, kind: .function, [Parameter("...", "any")], returns: "", doc: "", example: "",
+      body: .immediate(body))
+    extraFunctions.append(function)
+    push(function)
   }
 
   /// Sets a global variable.
   package func setGlobal(_ name: String, to value: some LuaPushable) throws {
-    let base = lua_gettop(lua)
-    defer { lua_settop(lua, base) }
-    lua_rawgeti(lua, CLUA_REGISTRY, lua_Integer(LUA_RIDX_GLOBALS))
-    try Stack(lua: lua).push(name)
-    try Stack(lua: lua).push(value)
-    lua_rawset(lua, -3)
+    try withStack { stack in
+      lua_rawgeti(lua, CLUA_REGISTRY, lua_Integer(LUA_RIDX_GLOBALS))
+      try stack.push(name)
+      try stack.push(value)
+      lua_rawset(lua, -3)
+    }
   }
 
   // MARK: Native module

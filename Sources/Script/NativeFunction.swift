@@ -145,8 +145,3 @@ private func fail(_ error: any Error, in function: NativeFunction, _ lua: LuaPoi
   lua_concat(lua, 2)
   return CLUA_RAISE
 }
-
-/// True when the native operation that asks should stop as soon as it can, by throwing any error: the person
-/// pressed Ctrl-C, or the job that it works for was cancelled. Cheap enough for every few milliseconds of
-/// work.
-package func isInterrupted() -> Bool { clua_should_stop() != 0 }

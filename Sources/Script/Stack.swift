@@ -27,6 +27,19 @@ package struct Stack {
     try value.push(on: self)
   }
 
+  /// The number of values on the stack.
+  package var count: Int32 { lua_gettop(lua) }
+
+  /// The strings of the list on top.
+  package var topStrings: [String] {
+    guard lua_type(lua, -1) == LUA_TTABLE, lua_checkstack(lua, 1) != 0 else { return [] }
+    return (0..<lua_rawlen(lua, -1)).map { offset in
+      lua_rawgeti(lua, -1, lua_Integer(offset + 1))
+      defer { lua_settop(lua, -2) }
+      return lua_type(lua, -1) == LUA_TSTRING ? string(lua, -1) : ""
+    }
+  }
+
   /// Makes room for more values than the handful that a native function always has.
   func reserve(_ count: Int) throws {
     guard lua_checkstack(lua, Int32(count)) != 0 else {
@@ -43,6 +56,20 @@ package struct Stack {
       position += 1
       try element.push(on: self)
       lua_rawseti(lua, -2, position)
+    }
+  }
+}
+
+/// A table with whole numbers as keys, which need not start at 1.
+package struct IndexedTable: LuaPushable {
+  let fields: [(key: Int, value: any LuaPushable)]
+  package init(_ fields: [(key: Int, value: any LuaPushable)]) { self.fields = fields }
+  package func push(on stack: Stack) throws {
+    try stack.reserve(4)
+    lua_createtable(stack.lua, Int32(clamping: fields.count), 0)
+    for field in fields {
+      try field.value.push(on: stack)
+      lua_rawseti(stack.lua, -2, lua_Integer(field.key))
     }
   }
 }

@@ -1,1 +1,4 @@
-print("midtrain")
+// The executable: a prompt, or scripts that run unattended. See `midtrain --help`.
+import Glibc
+
+exit(run(CommandLine.arguments))

@@ -63,7 +63,8 @@ local function list(title, found)
   width = math.min(width, 40)
   for _, entry in ipairs(found) do
     local head = signature(entry)
-    local sentence = entry.doc:match "^(.-[.:;])%s" or entry.doc
+    local sentence = entry.doc:match "^(.-)%.%s" or entry.doc:gsub("%.$", "")
+    if utf8.len(sentence) > 76 then sentence = sentence:sub(1, utf8.offset(sentence, 76) - 1) .. "…" end
     lines[#lines + 1] = "  " .. head .. (" "):rep(width - utf8.len(head)) .. "  " .. sentence
   end
   return table.concat(lines, "\n")

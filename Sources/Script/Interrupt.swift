@@ -1,0 +1,20 @@
+import CLua
+
+/// Ctrl-C. The first press stops the evaluation at its next safe point; the second also stops a background job that
+/// holds the Lua thread. The process itself never dies of it.
+package enum Interrupt {
+  /// Makes Ctrl-C stop what runs on this thread, which is to be the one that runs Lua, and wake its main loop.
+  package static func install(waking scheduler: Scheduler) {
+    clua_install_interrupt(scheduler.wakeDescriptor)
+  }
+
+  /// Whether Ctrl-C was pressed since the last `clear()`.
+  package static var isPending: Bool { clua_interrupt_level() > 0 }
+
+  /// The top level has dealt with it.
+  package static func clear() { clua_clear_interrupt() }
+}
+
+/// True when the native operation that asks should stop as soon as it can, by throwing any error: the person pressed
+/// Ctrl-C, or the job that it works for was cancelled. Cheap enough for every few milliseconds of work.
+package func isInterrupted() -> Bool { clua_should_stop() != 0 }

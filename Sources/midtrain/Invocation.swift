@@ -1,0 +1,124 @@
+import Script
+
+/// What the command line asks for. Parsed by hand: the start takes a few milliseconds, and Lua's own order of options
+/// is kept.
+struct Invocation {
+  enum Source: Equatable {
+    case file(String)
+    case standardInput
+  }
+
+  enum Step: Equatable {
+    case execute(String)
+    case require(String)
+  }
+
+  enum Command: Equatable {
+    case run, help, version, info
+  }
+
+  var command = Command.run
+  /// `-e` and `-l`, in order; they come before the script.
+  var steps: [Step] = []
+  var script: Source?
+  /// All words; the script's own follow `scriptIndex`.
+  var words: [String]
+  var scriptIndex: Int?
+  var isInteractive = false
+  /// `run FILE --set name=value --out DIR`
+  var settings: [(name: String, value: String)] = []
+  var isRun = false
+
+  /// Reads the command line.
+  ///
+  /// - Throws: `ScriptError` with what is wrong with it.
+  init(_ words: [String], fileExists: (String) -> Bool) throws {
+    self.words = words
+    var index = 1
+    func value(of option: String, _ rest: Substring = "") throws -> String {
+      if !rest.isEmpty { return String(rest) }
+      index += 1
+      guard index < words.count else { throw ScriptError("\(option) needs a value after it") }
+      return words[index]
+    }
+    while index < words.count, script == nil {
+      let word = words[index]
+      switch word {
+      case "-h", "--help", "help": command = .help
+      case "-v", "--version": command = .version
+      case "info" where !fileExists(word): command = .info
+      case "-i": isInteractive = true
+      case "-": setScript(.standardInput, at: index)
+      case "run" where !fileExists(word):
+        index += 1
+        isRun = true
+        guard index < words.count else { throw ScriptError("run needs a script: midtrain run FILE.lua") }
+        setScript(.file(words[index]), at: index)
+      case _ where word.hasPrefix("-e"): steps.append(.execute(try value(of: "-e", word.dropFirst(2))))
+      case _ where word.hasPrefix("-l"): steps.append(.require(try value(of: "-l", word.dropFirst(2))))
+      case _ where word.hasPrefix("-"):
+        throw ScriptError(
+          "unknown option \(word)"
+            + suggestion(for: word, among: ["-e", "-h", "-i", "-l", "--help", "--version"]))
+      default:
+        // A bare word that is no file is a mistyped command rather than a script.
+        guard fileExists(word) || word.contains("/") || word.contains(".") else {
+          throw ScriptError(
+            "no command and no file is called '\(word)'\(suggestion(for: word, among: ["run", "info", "help"]))"
+          )
+        }
+        setScript(.file(word), at: index)
+      }
+      index += 1
+    }
+    if isRun { try readSettings(from: index) }
+  }
+
+  private mutating func setScript(_ source: Source, at index: Int) {
+    script = source
+    scriptIndex = index
+  }
+
+  /// Takes `--set` and `--out` out of the script's words.
+  private mutating func readSettings(from start: Int) throws {
+    var rest: [String] = []
+    var index = start
+    while index < words.count {
+      let word = words[index]
+      guard word == "--set" || word == "--out" else {
+        rest.append(word)
+        index += 1
+        continue
+      }
+      guard index + 1 < words.count else {
+        throw ScriptError("\(word) needs \(word == "--set" ? "name=value" : "a folder") after it")
+      }
+      let value = words[index + 1]
+      if word == "--out" {
+        settings.append(("out", value))
+      } else {
+        let parts = value.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty else {
+          throw ScriptError("--set needs name=value, got '\(value)'")
+        }
+        settings.append((String(parts[0]), String(parts[1])))
+      }
+      index += 2
+    }
+    words = Array(words[..<start]) + rest
+  }
+
+  static let usage = """
+    usage: midtrain                          a prompt
+           midtrain [options] FILE [args]    run a Lua script; FILE - is standard input
+           midtrain run FILE [--set NAME=VALUE]… [--out DIR] [args]
+                                             run a script with a global table `settings`
+           midtrain info                     what the engine runs on
+    options, in Lua's order:
+      -e CODE    run CODE
+      -l NAME    require NAME into a global
+      -i         go on with a prompt
+      -v, --version   -h, --help
+    environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, LUA_INIT, NO_COLOR
+    """
+}

@@ -1,0 +1,127 @@
+@preconcurrency import CReadline
+import Glibc
+import Script
+
+/// Readline behind its callbacks: the main loop hands it key presses, and it hands over whole lines.
+final class LineEditor {
+  enum Event {
+    case line(String)
+    case endOfInput
+  }
+
+  /// Candidates for a word, whole words each.
+  private let complete: (String) -> [String]
+  private let historyPath: String
+  private var event: Event?
+  /// Set while readline owns the terminal, so that output has to make room.
+  private(set) var isVisible = false
+  private var isPutAside = false
+  private var lastCharacter: UInt8 = 10
+
+  /// Readline's callbacks carry no context. There is one terminal, so there is one editor.
+  nonisolated(unsafe) private static var shared: LineEditor?
+
+  init(historyPath: String, complete: @escaping (String) -> [String]) {
+    self.historyPath = historyPath
+    self.complete = complete
+    Self.shared = self
+    rl_readline_name = UnsafePointer(strdup("midtrain"))
+    rl_catch_signals = 0  // Ctrl-C is ours
+    rl_completer_word_break_characters = UnsafePointer(strdup(" \t\n\"'><=;+-*/%^~#{}()[],&|"))
+    rl_completer_quote_characters = UnsafePointer(strdup("\"'"))
+    rl_attempted_completion_function = { text, _, _ in
+      // Inside a string, readline's own completion offers file names.
+      guard let text, rl_completion_quote_character == 0 else { return nil }
+      rl_attempted_completion_over = 1
+      rl_completion_append_character = 0
+      return LineEditor.matches(LineEditor.shared?.complete(String(cString: text)) ?? [])
+    }
+    using_history()
+    stifle_history(10_000)
+    read_history(historyPath)
+    close(open(historyPath, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0o600))
+    atexit { if LineEditor.shared?.isVisible == true { rl_callback_handler_remove() } }
+  }
+
+  /// Readline's form of a list of candidates: first what they have in common, each allocated for itself.
+  private static func matches(_ candidates: [String]) -> UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? {
+    guard let first = candidates.first else { return nil }
+    let common = candidates.dropFirst().reduce(Substring(first)) { common, next in
+      common.prefix(zip(common, next).prefix { $0 == $1 }.count)
+    }
+    let all = [String(common)] + (candidates.count > 1 ? candidates : [])
+    let list = calloc(all.count + 1, MemoryLayout<UnsafeMutablePointer<CChar>?>.stride)!
+      .assumingMemoryBound(to: UnsafeMutablePointer<CChar>?.self)
+    for (index, candidate) in all.enumerated() { list[index] = strdup(candidate) }
+    return list
+  }
+
+  // MARK: Lines
+
+  /// Shows a prompt and begins a line.
+  func begin(_ prompt: String) {
+    isVisible = true
+    rl_callback_handler_install(prompt) { line in
+      LineEditor.shared?.finish(line)
+    }
+  }
+
+  private func finish(_ line: UnsafeMutablePointer<CChar>?) {
+    rl_callback_handler_remove()
+    isVisible = false
+    guard let line else {
+      event = .endOfInput
+      return
+    }
+    event = .line(String(cString: line))
+    free(line)
+  }
+
+  /// Reads what the person typed; gives a line when it is complete.
+  func readKeys() -> Event? {
+    rl_callback_read_char()
+    defer { event = nil }
+    return event
+  }
+
+  /// Drops the line that is being typed, as Ctrl-C does.
+  func abandon() {
+    guard isVisible else { return }
+    rl_callback_sigcleanup()
+    rl_callback_handler_remove()
+    isVisible = false
+    fputs("^C\n", rl_outstream)
+    fflush(rl_outstream)
+  }
+
+  /// Adds a line to the history and its file.
+  func remember(_ line: String) {
+    let previous = history_length > 0 ? history_get(history_base + history_length - 1) : nil
+    if line.isEmpty || previous.map({ String(cString: $0.pointee.line) == line }) == true { return }
+    add_history(line)
+    append_history(1, historyPath)
+  }
+
+  // MARK: Output beside the line
+
+  /// Makes room for output that ends in this character, if a line is being typed.
+  func makeRoom(last: UInt8?) {
+    guard isVisible else { return }
+    if !isPutAside {
+      isPutAside = true
+      rl_clear_visible_line()
+      fflush(rl_outstream)
+    }
+    if let last { lastCharacter = last }
+  }
+
+  /// Shows the line again after such output.
+  func showAgain() {
+    guard isPutAside else { return }
+    isPutAside = false
+    if lastCharacter != 10 { fputs("\n", rl_outstream) }
+    lastCharacter = 10
+    rl_on_new_line()
+    rl_redisplay()
+  }
+}

@@ -1,0 +1,226 @@
+import Glibc
+import Script
+
+/// The prompt: reads lines, runs them, prints what they give, and lets jobs go on meanwhile.
+final class Prompt {
+  private let state: LuaState
+  private let isTerminal = isatty(STDIN_FILENO) != 0
+  /// The lines of an input that is not complete yet.
+  private var pending = ""
+  private var inputNumber = 0
+  private var isAskingToLeave = false
+  private var isOver = false
+  private lazy var editor = LineEditor(
+    historyPath: Self.historyPath, complete: { [unowned self] in complete($0) })
+
+  init(_ state: LuaState) { self.state = state }
+
+  /// Serves the person until they leave; gives the exit status.
+  func run() -> Int32 {
+    isTerminal ? runTerminal() : runPipe()
+    fflush(nil)
+    return 0
+  }
+
+  private static var historyPath: String {
+    environment("MIDTRAIN_HISTORY") ?? (environment("HOME") ?? ".") + "/.midtrain_history"
+  }
+
+  // MARK: Main loops
+
+  private func runTerminal() {
+    print(Terminal.bold("midtrain \(midtrainVersion)") + " · \(engineSummary()) · type help() for help")
+    runStartupFile()
+    guardOutput()
+    state.scheduler.onFailure = { [unowned self] message in
+      editor.makeRoom(last: 10)
+      Terminal.report(message)
+    }
+    while !isOver {
+      if !editor.isVisible { editor.begin(promptText) }
+      wait()
+      if Interrupt.isPending {
+        editor.abandon()
+        pending = ""
+        isAskingToLeave = false
+        Interrupt.clear()
+      }
+    }
+  }
+
+  private var promptText: String {
+    if isAskingToLeave { return "A job is still running. Leave and stop it? [y/N] " }
+    return pending.isEmpty ? "> " : ">> "
+  }
+
+  /// Waits for a key or a job, and deals with it.
+  private func wait() {
+    fflush(nil)
+    var descriptors = [
+      pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: state.scheduler.wakeDescriptor, events: Int16(POLLIN), revents: 0),
+    ]
+    poll(&descriptors, 2, state.scheduler.timeout)
+    if state.scheduler.hasJobs || descriptors[1].revents != 0 {
+      state.scheduler.turn()
+      editor.showAgain()
+    }
+    guard descriptors[0].revents != 0 else { return }
+    switch editor.readKeys() {
+    case .line(let line): take(line)
+    case .endOfInput: leave()
+    case nil: break
+    }
+  }
+
+  /// Input that is no terminal: no banner, no prompts, only results.
+  private func runPipe() {
+    var buffer: [UInt8] = []
+    var isAtEnd = false
+    while !isAtEnd, !isOver {
+      fflush(nil)
+      var descriptors = [
+        pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: state.scheduler.wakeDescriptor, events: Int16(POLLIN), revents: 0),
+      ]
+      poll(&descriptors, 2, state.scheduler.timeout)
+      if state.scheduler.hasJobs || descriptors[1].revents != 0 { state.scheduler.turn() }
+      if descriptors[0].revents != 0 {
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        let count = read(STDIN_FILENO, &chunk, chunk.count)
+        isAtEnd = count == 0
+        buffer += chunk[..<max(0, count)]
+        if isAtEnd, !buffer.isEmpty { buffer.append(10) }
+        while let end = buffer.firstIndex(of: 10), !isOver {
+          take(String(decoding: buffer[..<end], as: UTF8.self))
+          buffer.removeSubrange(...end)
+        }
+      }
+      Interrupt.clear()
+    }
+    do {
+      if !pending.isEmpty { try state.load(pending.utf8, name: "=stdin") }
+      try state.scheduler.finishAll()
+    } catch {
+      Terminal.report("\(error)")
+    }
+  }
+
+  private func leave() {
+    print("")
+    if !pending.isEmpty {
+      pending = ""
+    } else if state.scheduler.hasJobs, !isAskingToLeave {
+      isAskingToLeave = true
+    } else {
+      isOver = true
+    }
+  }
+
+  // MARK: Evaluation
+
+  private func take(_ line: String) {
+    if isAskingToLeave {
+      isAskingToLeave = false
+      isOver = line.lowercased().hasPrefix("y")
+      return
+    }
+    if isTerminal { editor.remember(line) }
+    if pending.isEmpty, let topic = helpTopic(line) {
+      protect {
+        try state.withStack {
+          try $0.push(topic); try state.call("midtrain.repl", "help", arguments: 1)
+        }
+      }
+      return
+    }
+    pending += pending.isEmpty ? line : "\n" + line
+    if pending.allSatisfy(\.isWhitespace) {
+      pending = ""
+      return
+    }
+    protect { try state.withStack { try evaluate(on: $0) } }
+  }
+
+  /// `?name`
+  private func helpTopic(_ line: String) -> String? {
+    let text = line.trimmed
+    return text.hasPrefix("?") ? String(text.dropFirst()).trimmed : nil
+  }
+
+  private func evaluate(on stack: Stack) throws {
+    let source = pending.trimmed.hasPrefix("=") ? "return " + pending.trimmed.dropFirst() : pending
+    let name = "=in[\(inputNumber + 1)]"
+    do {
+      try state.load(("return " + source).utf8, name: name, shownAs: source)
+    } catch {
+      do {
+        try state.load(source.utf8, name: name)
+      } catch let error as ScriptError where error.kind == .incomplete {
+        return  // `pending` stays
+      } catch {
+        pending = ""
+        throw error
+      }
+    }
+    pending = ""
+    inputNumber += 1
+    let base = stack.count - 1
+    try state.call()
+    let results = stack.count - base
+    if results > 0, !source.trimmed.hasSuffix(";") {
+      try state.call("midtrain.repl", "show", arguments: results)
+    }
+  }
+
+  /// Runs something whose errors are shown, and which Ctrl-C stops.
+  private func protect(_ body: () throws -> Void) {
+    Interrupt.clear()
+    do { try body() } catch { Terminal.report("\(error)") }
+    Interrupt.clear()
+  }
+
+  private func runStartupFile() {
+    guard let home = environment("HOME"), let code = readFile(home + "/.midtrainrc.lua") else { return }
+    protect {
+      try state.withStack { _ in
+        try state.load(code, name: "@\(home)/.midtrainrc.lua")
+        try state.call(results: 0)
+      }
+    }
+  }
+
+  // MARK: Lua's part
+
+  /// Lets what jobs print push the line that is being typed out of the way.
+  private func guardOutput() {
+    protect {
+      try state.withStack { _ in
+        state.push(function: "before_output") { [unowned self] call in
+          editor.makeRoom(last: try call[1].withBytes { $0.last })
+          return .none
+        }
+        try state.call("midtrain.repl", "guard_output", arguments: 1)
+      }
+    }
+  }
+
+  private func complete(_ word: String) -> [String] {
+    state.withStack { stack in
+      do {
+        try stack.push(word)
+        try state.call("midtrain.repl", "complete", arguments: 1, results: 1)
+      } catch {
+        return []
+      }
+      return stack.topStrings
+    }
+  }
+}
+
+extension StringProtocol {
+  /// The text without white space at its ends.
+  fileprivate var trimmed: String {
+    String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+  }
+}
