@@ -25,7 +25,10 @@ int clua_interrupt_level(void) {
 
 static void stop(lua_State *L, lua_Debug *debug) {
   (void)debug;
-  if (clua_interrupt_level() > 0) luaL_error(L, "interrupted");
+  if (clua_interrupt_level() > 0) {
+    lua_pushliteral(L, "interrupted");
+    lua_error(L);
+  }
   lua_sethook(L, NULL, 0, 0);  // left over from an interrupt that is dealt with
 }
 

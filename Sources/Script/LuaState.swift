@@ -22,7 +22,7 @@ package final class LuaState {
     messageHandler = NativeFunction(
       "traceback", kind: .function, [Parameter("message", "any")], returns: "string", doc: "", example: "",
       body: .immediate { call in
-        try call.return(errorMessage(call.lua, 1) + "\n" + call.state.traceback(of: call.lua, from: 1))
+        try call.return(errorMessage(call.lua, 1) + call.state.traceback(of: call.lua, from: 1))
       })
     clua_set_owner(lua, Unmanaged.passUnretained(self).toOpaque())
     clua_use_incremental_collector(lua)
@@ -172,9 +172,9 @@ package final class LuaState {
 
   // MARK: Tracebacks
 
-  /// The calls that led to where a stack is now, each Lua line with its source text.
+  /// The calls that led to where a stack is now, each Lua line with its source text; it begins with a line end.
   func traceback(of lua: LuaPointer, from firstLevel: Int32) -> String {
-    var lines = ["stack traceback:"]
+    var lines = ["", "stack traceback:"]
     var files = SourceFiles(texts: sources)
     var debug = lua_Debug()
     var level = firstLevel
@@ -199,7 +199,7 @@ package final class LuaState {
         lines.append("    \(debug.currentline) │ \(line)")
       }
     }
-    return lines.joined(separator: "\n")
+    return lines.count > 2 ? lines.joined(separator: "\n") : ""
   }
 }
 

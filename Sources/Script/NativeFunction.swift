@@ -87,7 +87,7 @@ package final class NativeFunction {
     self.example = example
     self.body = body
     receivers = kind == .method || kind == .property ? 1 : 0
-    slots = receivers + Int32(parameters.count)
+    slots = receivers + Int32(parameters.count { $0.name != "..." })
   }
 
   /// The name without what it belongs to: `clock`, `generate`, `__add`.
@@ -138,7 +138,11 @@ private func fail(_ error: any Error, in function: NativeFunction, _ lua: LuaPoi
     error.push(to: lua)
     return CLUA_RAISE
   }
-  var message = isInterrupted() ? "interrupted" : "\(error)"
+  if isInterrupted() {
+    lua_pushstring(lua, "interrupted")
+    return CLUA_RAISE
+  }
+  var message = "\(error)"
   if !message.hasPrefix(function.name) { message = "\(function.name): \(message)" }
   luaL_where(lua, 1)
   lua_pushstring(lua, message)

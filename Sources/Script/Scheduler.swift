@@ -126,7 +126,7 @@ package final class Scheduler {
   }
 
   private func fail(_ job: Job) {
-    let message = errorMessage(job.lua, -1) + "\n" + state.traceback(of: job.lua, from: 0)
+    let message = errorMessage(job.lua, -1) + state.traceback(of: job.lua, from: 0)
     lua_resetthread(job.lua)
     job.status = job.isCancelled ? .cancelled : .failed
     guard !job.isCancelled else { return }

@@ -27,7 +27,7 @@ final class LineEditor {
     Self.shared = self
     rl_readline_name = UnsafePointer(strdup("midtrain"))
     rl_catch_signals = 0  // Ctrl-C is ours
-    rl_completer_word_break_characters = UnsafePointer(strdup(" \t\n\"'><=;+-*/%^~#{}()[],&|"))
+    rl_completion_word_break_hook = { LineEditor.wordBreaks }
     rl_completer_quote_characters = UnsafePointer(strdup("\"'"))
     rl_attempted_completion_function = { text, _, _ in
       // Inside a string, readline's own completion offers file names.
@@ -42,6 +42,24 @@ final class LineEditor {
     close(open(historyPath, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0o600))
     atexit { if LineEditor.shared?.isVisible == true { rl_callback_handler_remove() } }
   }
+
+  /// What a word ends at: inside a string only the quote, since file names hold all kinds of characters.
+  private static var wordBreaks: UnsafeMutablePointer<CChar>? {
+    var quote: CChar = 0
+    for index in 0..<Int(rl_point) {
+      let character = rl_line_buffer[index]
+      if character == quote {
+        quote = 0
+      } else if quote == 0, character == 34 || character == 39 {
+        quote = character
+      }
+    }
+    return quote == 0 ? codeBreaks : stringBreaks
+  }
+
+  // Readline keeps the pointers.
+  nonisolated(unsafe) private static let codeBreaks = strdup(" \t\n\"'><=;+-*/%^~#{}()[],&|")
+  nonisolated(unsafe) private static let stringBreaks = strdup("\"'")
 
   /// Readline's form of a list of candidates: first what they have in common, each allocated for itself.
   private static func matches(_ candidates: [String]) -> UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? {
@@ -61,6 +79,7 @@ final class LineEditor {
   /// Shows a prompt and begins a line.
   func begin(_ prompt: String) {
     isVisible = true
+    rl_eof_found = 0
     rl_callback_handler_install(prompt) { line in
       LineEditor.shared?.finish(line)
     }
@@ -71,6 +90,8 @@ final class LineEditor {
     isVisible = false
     guard let line else {
       event = .endOfInput
+      // With bracketed paste, readline has ended the line itself.
+      if String(cString: rl_variable_value("enable-bracketed-paste")) == "off" { fputs("\n", rl_outstream) }
       return
     }
     event = .line(String(cString: line))
@@ -87,10 +108,11 @@ final class LineEditor {
   /// Drops the line that is being typed, as Ctrl-C does.
   func abandon() {
     guard isVisible else { return }
+    fputs("^C", rl_outstream)
     rl_callback_sigcleanup()
     rl_callback_handler_remove()
     isVisible = false
-    fputs("^C\n", rl_outstream)
+    fputs("\n", rl_outstream)
     fflush(rl_outstream)
   }
 

@@ -107,7 +107,6 @@ final class Prompt {
   }
 
   private func leave() {
-    print("")
     if !pending.isEmpty {
       pending = ""
     } else if state.scheduler.hasJobs, !isAskingToLeave {
@@ -151,18 +150,7 @@ final class Prompt {
   private func evaluate(on stack: Stack) throws {
     let source = pending.trimmed.hasPrefix("=") ? "return " + pending.trimmed.dropFirst() : pending
     let name = "=in[\(inputNumber + 1)]"
-    do {
-      try state.load(("return " + source).utf8, name: name, shownAs: source)
-    } catch {
-      do {
-        try state.load(source.utf8, name: name)
-      } catch let error as ScriptError where error.kind == .incomplete {
-        return  // `pending` stays
-      } catch {
-        pending = ""
-        throw error
-      }
-    }
+    guard try load(source, name: name) else { return }  // `pending` stays
     pending = ""
     inputNumber += 1
     let base = stack.count - 1
@@ -170,6 +158,24 @@ final class Prompt {
     let results = stack.count - base
     if results > 0, !source.trimmed.hasSuffix(";") {
       try state.call("midtrain.repl", "show", arguments: results)
+    }
+  }
+
+  /// Compiles an input, as an expression if it is one; false when it is only the beginning of one.
+  private func load(_ source: String, name: String) throws -> Bool {
+    do {
+      try state.load(("return " + source).utf8, name: name, shownAs: source)
+      return true
+    } catch let expressionError as ScriptError {
+      do {
+        try state.load(source.utf8, name: name)
+        return true
+      } catch let error as ScriptError where error.kind == .incomplete || expressionError.kind == .incomplete {
+        return false
+      } catch {
+        pending = ""
+        throw error
+      }
     }
   }
 
