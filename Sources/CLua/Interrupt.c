@@ -60,6 +60,10 @@ void clua_install_interrupt(int wake_fd) {
   struct sigaction action = { .sa_handler = pressed };
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, NULL);  // no SA_RESTART: waiting ends with EINTR
+  sigset_t ours;
+  sigemptyset(&ours);
+  sigaddset(&ours, SIGINT);
+  pthread_sigmask(SIG_UNBLOCK, &ours, NULL);  // threads of a work queue start with signals blocked
 }
 
 void clua_clear_interrupt(void) { atomic_store(&presses, 0); }

@@ -49,8 +49,9 @@ extension Registry {
       type.close = { _ in Probe.deferred += 1 }
       type.method("get", "Its value.", returns: "number") { probe, call in try call.return(probe.value) }
       type.longMethod("wait", "Takes a while.", [Parameter("seconds", "number")]) { probe, call in
-        let end = try monotonicSeconds() + call[1].number(min: 0)
+        let seconds = try call[1].number(min: 0)
         return {
+          let end = monotonicSeconds() + seconds
           while monotonicSeconds() < end {
             if isInterrupted() { throw ScriptError("stopped") }
           }
