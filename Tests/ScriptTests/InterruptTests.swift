@@ -43,7 +43,8 @@ extension ScriptTests {
 
     @Test func secondPressStopsABackgroundJobThatHoldsTheThread() throws {
       let error = try interrupted(
-        "mid.spawn(function() while true do pcall(function() while true do end end) end end):wait()", presses: 2)
+        "mid.spawn(function() while true do pcall(function() while true do end end) end end):wait()",
+        presses: 2)
       #expect(error.kind == .interrupted)
     }
 

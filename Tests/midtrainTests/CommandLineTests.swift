@@ -1,1 +1,134 @@
+import Foundation
 import Testing
+
+/// The program through pipes: scripts, options, exit statuses.
+@Suite struct CommandLineTests {
+  @Test func runsCodeFromTheCommandLine() throws {
+    let outcome = try midtrain(["-e", "print(1+1)"])
+    #expect(outcome.output == "2\n")
+    #expect(outcome.errors == "")
+    #expect(outcome.status == 0)
+  }
+
+  @Test func optionsComeInLuasOrder() throws {
+    let home = Home()
+    _ = try home.write("return { name = 'module' }", to: "helper.lua")
+    let script = try home.write(
+      "print(helper.name, x, ...) print(arg[0], arg[1], arg[-1], #arg)", to: "script.lua")
+    let outcome = try midtrain(
+      ["-l", "helper", "-e", "x = 1", "-e", "x = x + 1", script, "a", "-e"], home: home)
+    #expect(outcome.output == "module\t2\ta\t-e\n\(script)\ta\tx = x + 1\t2\n")
+    #expect(outcome.status == 0)
+  }
+
+  @Test func readsAScriptFromStandardInput() throws {
+    #expect(try midtrain([], input: "print('in', ...)").output == "in\n")
+    #expect(try midtrain(["-", "a"], input: "#!/usr/bin/env midtrain\nprint('in', ...)").output == "in\ta\n")
+  }
+
+  @Test func errorsGoToStandardErrorWithATraceback() throws {
+    let home = Home()
+    _ = try home.write("local function f()\n  error 'boom'\nend\nf()\n", to: "script.lua")
+    let outcome = try midtrain(["script.lua"], home: home)
+    #expect(outcome.status == 1)
+    #expect(outcome.output == "")
+    #expect(outcome.errors.hasPrefix("midtrain: script.lua:2: boom\nstack traceback:\n"))
+    #expect(outcome.errors.contains("    2 │ error 'boom'"))
+    #expect(outcome.errors.contains("    4 │ f()"))
+  }
+
+  @Test(arguments: [
+    (["inof"], "no command and no file is called 'inof'; did you mean 'info'?"),
+    (["--hlep"], "unknown option --hlep; did you mean '--help'?"),
+    (["-e"], "-e needs a value after it"),
+    (["run"], "run needs a script"),
+    (["run", "x.lua", "--set", "steps"], "--set needs name=value, got 'steps'"),
+  ])
+  func wrongUsageIsExplained(arguments: [String], message: String) throws {
+    let outcome = try midtrain(arguments)
+    #expect(outcome.status == 2)
+    #expect(outcome.errors.contains(message))
+  }
+
+  @Test func aMissingScriptIsAnError() throws {
+    let outcome = try midtrain(["nowhere.lua"])
+    #expect(outcome.status == 1)
+    #expect(outcome.errors == "midtrain: cannot read nowhere.lua: No such file or directory\n")
+  }
+
+  @Test func runPassesSettings() throws {
+    let home = Home()
+    let script = try home.write(
+      "print(settings.steps + 1, settings.fast, settings.name, settings.rate, settings.out, ...)", to: "s.lua"
+    )
+    let outcome = try midtrain(
+      [
+        "run", script, "--set", "steps=500", "--set", "fast=true", "more", "--set", "name=a=b", "--set",
+        "rate=1e-3",
+        "--out", "runs/x",
+      ], home: home)
+    #expect(outcome.output == "501\ttrue\ta=b\t0.001\truns/x\tmore\n")
+  }
+
+  @Test func versionHelpAndInfo() throws {
+    #expect(try midtrain(["--version"]).output.hasPrefix("midtrain 0."))
+    #expect(try midtrain(["-h"]).output.hasPrefix("usage: midtrain"))
+    let info = try midtrain(["info"])
+    #expect(info.output.contains("OpenBLAS"))
+    #expect(info.status == 0)
+  }
+
+  @Test func luaInitComesFirst() throws {
+    #expect(try midtrain(["-e", "print(early)"], environment: ["LUA_INIT": "early = 7"]).output == "7\n")
+  }
+
+  @Test func scriptsWaitForTheirJobs() throws {
+    let outcome = try midtrain(["-e", "mid.spawn(function() mid.sleep(0.05) print 'late' end) print 'early'"])
+    #expect(outcome.output == "early\nlate\n")
+    #expect(outcome.status == 0)
+    let failed = try midtrain(["-e", "mid.spawn(function() error 'lost' end)"])
+    #expect(failed.status == 1)
+    #expect(failed.errors.contains("job 1 failed: (command line):1: lost"))
+  }
+
+  @Test func accidentalGlobalsAreWarnedOf() throws {
+    let home = Home()
+    let script = try home.write("fine = 1\nlocal function f() leak = 1 end\nf() print(leak)", to: "s.lua")
+    let outcome = try midtrain([script], home: home)
+    #expect(outcome.output == "1\n")
+    #expect(outcome.errors.contains("s.lua:2: assignment to new global 'leak'"))
+    #expect(!outcome.errors.contains("fine"))
+  }
+
+  @Test func interactiveInputFromAPipePrintsResultsOnly() throws {
+    let input = """
+      x = 6
+      x * 7
+      for i = 1, 2 do
+        print(i)
+      end
+      1 +
+      2
+      _ * 10
+      x = 1; x;
+      "text", nil
+      nothing()
+      { 1, { a = "b" } }
+      """
+    let outcome = try midtrain(["-i"], input: input)
+    #expect(outcome.output == "42\n1\n2\n3\n30\ntext\tnil\n{ 1, { a = \"b\" } }\n")
+    #expect(outcome.errors.contains("attempt to call a nil value (global 'nothing')"))
+    #expect(outcome.status == 0)
+  }
+
+  @Test func midIsTheModule() throws {
+    let outcome = try midtrain(["-e", "print(mid == require 'midtrain', type(mid.version), type(help))"])
+    #expect(outcome.output == "true\tstring\tfunction\n")
+  }
+
+  @Test func aWrongLibraryFolderIsNamed() throws {
+    let outcome = try midtrain(["-e", "print(1)"], environment: ["MIDTRAIN_STDLIB": "/nowhere"])
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains("MIDTRAIN_STDLIB is '/nowhere', but there is no midtrain/init.lua in it"))
+  }
+}

@@ -70,12 +70,26 @@ local function list(title, found)
   return table.concat(lines, "\n")
 end
 
+-- What a table loads when it is first asked for, by name: what it is for.
+function help.modules(value)
+  local metatable = debug.getmetatable(value)
+  local modules = type(metatable) == "table" and rawget(metatable, "__modules")
+  return type(modules) == "table" and modules or {}
+end
+
 local function overview()
   local functions = {}
   for _, entry in ipairs(help.entries()) do
     if entry.kind == "function" then functions[#functions + 1] = entry end
   end
-  return list("Functions; help(name) or ?name tells more, help(object) what an object can do.", functions)
+  local text = list("Functions; help(name) or ?name tells more, help(object) what an object can do.", functions)
+  local modules = {}
+  for name, purpose in next, help.modules(require "midtrain") do
+    modules[#modules + 1] = { name = "mid." .. name, kind = "property", doc = purpose }
+  end
+  if #modules == 0 then return text end
+  table.sort(modules, function(a, b) return a.name < b.name end)
+  return text .. "\n" .. list("Lua modules", modules)
 end
 
 -- The name under which a native function can be found in `mid`.

@@ -98,6 +98,7 @@ local function each_field(value, add)
   local limit = 10
   if type(value) ~= "table" then value = fallback(value) end
   while value and limit > 0 do
+    for name in next, help.modules(value) do add(name, false) end
     for key, item in next, value do
       if show.is_name(key) then add(key, type(item) == "function") end
     end

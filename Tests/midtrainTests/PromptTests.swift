@@ -1,0 +1,204 @@
+import Foundation
+import Testing
+
+/// The prompt on a real pseudo-terminal.
+@Suite struct PromptTests {
+  private func prompt(home: Home = Home()) throws -> PseudoTerminal {
+    let terminal = try PseudoTerminal(home: home)
+    try terminal.expect("type help() for help\n")
+    try terminal.expect("> ")
+    return terminal
+  }
+
+  @Test func expressionsPrintThemselves() throws {
+    let terminal = try prompt()
+    terminal.enter("6 * 7")
+    try terminal.expect("6 * 7\n42\n> ")
+    terminal.enter("_ + 1")
+    try terminal.expect("\n43\n> ")
+    terminal.enter("= 'a' .. 'b'")
+    try terminal.expect("\nab\n> ")
+    terminal.enter("5;")
+    try terminal.expect("5;\n> ")
+    terminal.enter("{ 1, 2, x = { 'y' } }")
+    try terminal.expect("\n{ 1, 2, x = { \"y\" } }\n> ")
+    terminal.control("d")
+    #expect(terminal.exitStatus() == 0)
+  }
+
+  @Test func incompleteInputGoesOn() throws {
+    let terminal = try prompt()
+    terminal.enter("function double(x)")
+    try terminal.expect("\n>> ")
+    terminal.enter("return 2 * x")
+    try terminal.expect("\n>> ")
+    terminal.enter("end")
+    try terminal.expect("\n> ")
+    terminal.enter("double(21)")
+    try terminal.expect("\n42\n> ")
+    terminal.enter("print(")
+    try terminal.expect("\n>> ")
+    terminal.control("c")
+    try terminal.expect("\n> ")
+    terminal.enter("'still here'")
+    try terminal.expect("\nstill here\n> ")
+  }
+
+  @Test func tabCompletes() throws {
+    let home = Home()
+    _ = try home.write("", to: "a file with spaces.txt")
+    let terminal = try prompt(home: home)
+    terminal.type("mid.clo\t")
+    try terminal.expect("mid.clock")
+    terminal.enter("() > 0")
+    try terminal.expect("\ntrue\n> ")
+    terminal.enter("job = mid.spawn(print);")
+    try terminal.expect("\n> ")
+    terminal.type("job:wa\t")
+    try terminal.expect("job:wait")
+    terminal.enter("()")
+    try terminal.expect("\n> ")
+    terminal.enter("alphabet = { soup = { hot = 1 } }")
+    try terminal.expect("\n> ")
+    terminal.type("alp\t.so\t.h\t")
+    try terminal.expect("alphabet.soup.hot")
+    terminal.enter("")
+    try terminal.expect("\n1\n> ")
+    terminal.type("#'\(home.path)/a fi\t")
+    try terminal.expect("with spaces.txt'")
+    terminal.enter(" > 0")
+    try terminal.expect("\ntrue\n> ")
+    // Looking for candidates must not run a script's code.
+    terminal.enter("trap = setmetatable({}, { __index = function() error 'touched' end })")
+    try terminal.expect("\n> ")
+    terminal.type("trap.x\t.y\t")
+    terminal.control("c")
+    #expect(try !terminal.shown(before: "\n> ").contains("touched"))
+  }
+
+  @Test func historyIsKept() throws {
+    let home = Home()
+    do {
+      let terminal = try prompt(home: home)
+      terminal.enter("'first of all'")
+      try terminal.expect("\nfirst of all\n> ")
+      terminal.enter("1")
+      try terminal.expect("\n1\n> ")
+      #expect(try String(contentsOfFile: home.history, encoding: .utf8) == "'first of all'\n1\n")
+      terminal.control("d")
+      #expect(terminal.exitStatus() == 0)
+    }
+    let terminal = try prompt(home: home)
+    terminal.type("\u{1b}[A\u{1b}[A\r")
+    try terminal.expect("\nfirst of all\n> ")
+    terminal.control("r")
+    terminal.type("of al")
+    try terminal.expect("first of all")
+    terminal.type("\r")
+    try terminal.expect("\nfirst of all\n> ")
+  }
+
+  @Test(arguments: [
+    "while true do end",
+    "while true do pcall(function() while true do end end) end",
+    "coroutine.wrap(function() while true do end end)()",
+    "while true do coroutine.wrap(function() pcall(function() while true do end end) end)() end",
+    "mid.sleep(1000)",
+    "mid.spawn(function() mid.sleep(1000) end):wait()",
+  ])
+  func controlCStopsTheEvaluation(code: String) throws {
+    let terminal = try prompt()
+    terminal.enter("io.write 'go\\n' \(code)")
+    try terminal.expect("\ngo\n")
+    terminal.control("c")
+    try terminal.expect("interrupted")
+    try terminal.expect("\n> ")
+    terminal.enter("'alive'")
+    try terminal.expect("\nalive\n> ")
+    terminal.control("c")
+    try terminal.expect("> ")
+    terminal.enter("'and well'")
+    try terminal.expect("\nand well\n> ")
+  }
+
+  @Test func controlCClearsTheLine() throws {
+    let terminal = try prompt()
+    terminal.type("error 'not to be run'")
+    try terminal.expect("not to be run'")
+    terminal.control("c")
+    try terminal.expect("^C\n> ")
+    terminal.enter("1 + 1")
+    try terminal.expect("\n2\n> ")
+  }
+
+  @Test func jobsRunWhileThePersonTypes() throws {
+    let terminal = try prompt()
+    terminal.enter("mid.spawn(function() for i = 1, 3 do mid.sleep(0.1) print('tick ' .. i) end end);")
+    try terminal.expect("\n> ")
+    terminal.type("20 + ")
+    try terminal.expect("tick 1\n")
+    try terminal.expect("> 20 + ")
+    try terminal.expect("tick 3\n> 20 + ")
+    terminal.enter("3")
+    try terminal.expect("\n23\n> ")
+  }
+
+  @Test func aFailedJobIsReportedAbovetheLine() throws {
+    let terminal = try prompt()
+    terminal.enter("mid.spawn(function() mid.sleep(0.1) error 'oh' end);")
+    terminal.type("abc")
+    try terminal.expect("job 1 failed: in[1]:1: oh\n")
+    try terminal.expect("\n> abc")
+  }
+
+  @Test func controlDAsksWhileAJobRuns() throws {
+    let terminal = try prompt()
+    terminal.enter("mid.spawn(function() mid.sleep(1000) end);")
+    try terminal.expect("\n> ")
+    terminal.control("d")
+    try terminal.expect("Leave and stop it? [y/N] ")
+    terminal.enter("n")
+    try terminal.expect("\n> ")
+    terminal.enter("'stayed'")
+    try terminal.expect("\nstayed\n> ")
+    terminal.control("d")
+    try terminal.expect("Leave and stop it? [y/N] ")
+    terminal.enter("y")
+    #expect(terminal.exitStatus() == 0)
+  }
+
+  @Test func helpShowsDeclarations() throws {
+    let terminal = try prompt()
+    terminal.enter("?rename")
+    try terminal.expect("\nmid.rename(from, to)\n  Renames")
+    terminal.enter("help(mid.sleep)")
+    try terminal.expect("\nmid.sleep(seconds)\n")
+    terminal.enter("help()")
+    try terminal.expect("\n  mid.spawn(f, [...])")
+    terminal.enter("help 'renam'")
+    try terminal.expect("Nothing is called 'renam'")
+  }
+
+  @Test func theStartUpFileRuns() throws {
+    let home = Home()
+    _ = try home.write("greeting = 'hello from the file'", to: ".midtrainrc.lua")
+    let terminal = try prompt(home: home)
+    terminal.enter("greeting")
+    try terminal.expect("\nhello from the file\n> ")
+  }
+
+  @Test func aScriptThatIsInterruptedExitsWith130() throws {
+    let terminal = try PseudoTerminal(["-e", "print 'go' while true do pcall(mid.sleep, 1000) end"])
+    try terminal.expect("go\n")
+    terminal.control("c")
+    try terminal.expect("interrupted")
+    #expect(terminal.exitStatus() == 130)
+  }
+
+  @Test func interactiveAfterAScript() throws {
+    let terminal = try PseudoTerminal(["-i", "-e", "x = 'kept'"])
+    try terminal.expect("> ")
+    terminal.enter("x")
+    try terminal.expect("\nkept\n> ")
+  }
+}

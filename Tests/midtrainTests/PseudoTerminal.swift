@@ -1,0 +1,187 @@
+import Foundation
+import Testing
+
+/// The executable beside the test runner.
+let executable = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+  .deletingLastPathComponent().appendingPathComponent("midtrain").path
+
+/// A home folder of its own for each test, removed with it.
+final class Home {
+  let path: String
+
+  init() {
+    path = FileManager.default.temporaryDirectory.appendingPathComponent("midtrain-\(UUID().uuidString)").path
+    try! FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  var history: String { path + "/history" }
+
+  /// The environment for the program: nothing of the person who runs the tests but the library's place.
+  var environment: [String: String] {
+    var variables = ["HOME": path, "MIDTRAIN_HISTORY": history, "TERM": "xterm", "LC_ALL": "C.UTF-8"]
+    for name in ["PATH", "LD_LIBRARY_PATH", "MIDTRAIN_STDLIB"] {
+      variables[name] = ProcessInfo.processInfo.environment[name]
+    }
+    return variables
+  }
+
+  /// Writes a file and gives its path.
+  func write(_ text: String, to name: String) throws -> String {
+    try text.write(toFile: path + "/" + name, atomically: true, encoding: .utf8)
+    return path + "/" + name
+  }
+}
+
+/// What a program run without a terminal left behind.
+struct Outcome {
+  let status: Int32
+  let output: String
+  let errors: String
+}
+
+/// Runs the program to its end with pipes.
+func midtrain(
+  _ arguments: [String], input: String = "", home: Home = Home(), environment: [String: String] = [:]
+) throws -> Outcome {
+  let process = Process()
+  process.executableURL = URL(fileURLWithPath: executable)
+  process.arguments = arguments
+  process.environment = home.environment.merging(environment) { $1 }
+  process.currentDirectoryURL = URL(fileURLWithPath: home.path)
+  let files = ["in", "out", "err"].map { home.path + "/" + $0 }
+  try input.write(toFile: files[0], atomically: true, encoding: .utf8)
+  for file in files.dropFirst() { _ = FileManager.default.createFile(atPath: file, contents: nil) }
+  process.standardInput = FileHandle(forReadingAtPath: files[0])
+  process.standardOutput = FileHandle(forWritingAtPath: files[1])
+  process.standardError = FileHandle(forWritingAtPath: files[2])
+  try process.run()
+  process.waitUntilExit()
+  return Outcome(
+    status: process.terminationStatus, output: try String(contentsOfFile: files[1], encoding: .utf8),
+    errors: try String(contentsOfFile: files[2], encoding: .utf8))
+}
+
+/// The program on a real terminal, with a person who types and reads.
+final class PseudoTerminal {
+  private let master: Int32
+  private var process = pid_t()
+  /// Everything that was shown and not yet matched, without the terminal's control sequences.
+  private var unread = ""
+  private var raw: [UInt8] = []
+  let home: Home
+
+  init(_ arguments: [String] = [], home: Home = Home()) throws {
+    self.home = home
+    // What posix_openpt, unlockpt and ptsname do; Swift's view of the C library lacks them.
+    master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
+    var (lock, number) = (Int32(0), UInt32(0))
+    try #require(ioctl(master, 0x4004_5431, &lock) == 0)  // TIOCSPTLCK
+    try #require(ioctl(master, 0x8004_5430, &number) == 0)  // TIOCGPTN
+    var size = winsize(ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0)
+    _ = ioctl(master, UInt(TIOCSWINSZ), &size)
+    let slave = "/dev/pts/\(number)"
+
+    // A new session whose first opened terminal becomes its own: Ctrl-C arrives as a signal.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    var unblocked = sigset_t()
+    sigemptyset(&unblocked)
+    posix_spawnattr_setsigmask(&attributes, &unblocked)
+    posix_spawnattr_setflags(&attributes, Int16(0x80 | POSIX_SPAWN_SETSIGMASK))  // 0x80: POSIX_SPAWN_SETSID
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    posix_spawn_file_actions_addopen(&actions, 0, slave, O_RDWR, 0)
+    posix_spawn_file_actions_adddup2(&actions, 0, 1)
+    posix_spawn_file_actions_adddup2(&actions, 0, 2)
+    defer {
+      posix_spawn_file_actions_destroy(&actions)
+      posix_spawnattr_destroy(&attributes)
+    }
+    let words = ([executable] + arguments).map { strdup($0) } + [nil]
+    let variables = home.environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { (words + variables).forEach { free($0) } }
+    let status = posix_spawn(&process, executable, &actions, &attributes, words, variables)
+    try #require(status == 0)
+  }
+
+  deinit {
+    if process > 0 {
+      kill(process, SIGKILL)
+      waitpid(process, nil, 0)
+    }
+    close(master)
+  }
+
+  /// Types text as it is; `\r` is Enter, `\t` Tab.
+  func type(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = bytes.withUnsafeBytes { write(master, $0.baseAddress, $0.count) }
+  }
+
+  /// Types a line and Enter.
+  func enter(_ line: String) { type(line + "\r") }
+
+  /// Control and a letter.
+  func control(_ letter: Character) { type(String(UnicodeScalar(letter.asciiValue! & 0x1f))) }
+
+  /// Reads until the text shows, and forgets everything up to its end.
+  ///
+  /// - Throws: when it has not shown within half a minute.
+  func expect(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
+    let deadline = Date().addingTimeInterval(30)
+    while true {
+      if let range = unread.range(of: text) {
+        unread = String(unread[range.upperBound...])
+        return
+      }
+      try #require(
+        Date() < deadline && read(), "'\(text)' did not show in \(unread.debugDescription)",
+        sourceLocation: sourceLocation)
+    }
+  }
+
+  /// What has been shown since the last match, up to this text.
+  func shown(before text: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> String {
+    while true {
+      if let range = unread.range(of: text) {
+        defer { unread = String(unread[range.upperBound...]) }
+        return String(unread[..<range.lowerBound])
+      }
+      try #require(
+        read(), "'\(text)' did not show in \(unread.debugDescription)", sourceLocation: sourceLocation)
+    }
+  }
+
+  /// The exit status, once the program ends.
+  func exitStatus() -> Int32 {
+    while read() {}
+    var status: Int32 = 0
+    waitpid(process, &status, 0)
+    process = 0
+    return status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
+  }
+
+  /// Takes what is there, waiting if need be; false when the program has gone or says nothing for long.
+  private func read() -> Bool {
+    var descriptor = pollfd(fd: master, events: Int16(POLLIN), revents: 0)
+    guard poll(&descriptor, 1, 30_000) > 0 else { return false }
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    let count = Glibc.read(master, &chunk, chunk.count)
+    guard count > 0 else { return false }
+    raw += chunk[..<count].filter { $0 != 13 }
+    // A control sequence or a character may be cut in two: keep what is not complete for the next time.
+    let text = String(decoding: raw, as: UTF8.self)
+    if text.hasSuffix("\u{FFFD}") { return true }
+    if let escape = text.lastIndex(of: "\u{1b}"), text[escape...].firstMatch(of: Self.controlSequence) == nil
+    {
+      return true
+    }
+    unread += text.replacing(Self.controlSequence, with: "")
+    raw = []
+    return true
+  }
+
+  private static var controlSequence: Regex<Substring> { /\u{1b}(?:\[[0-9;?]*[A-Za-z]|[=>])/ }
+}
