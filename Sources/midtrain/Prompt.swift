@@ -170,7 +170,8 @@ final class Prompt {
       do {
         try state.load(source.utf8, name: name)
         return true
-      } catch let error as ScriptError where error.kind == .incomplete || expressionError.kind == .incomplete {
+      } catch let error as ScriptError where error.kind == .incomplete || expressionError.kind == .incomplete
+      {
         return false
       } catch {
         pending = ""

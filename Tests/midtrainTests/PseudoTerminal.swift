@@ -166,9 +166,13 @@ final class PseudoTerminal {
   /// Takes what is there, waiting if need be; false when the program has gone or says nothing for long.
   private func read() -> Bool {
     var descriptor = pollfd(fd: master, events: Int16(POLLIN), revents: 0)
-    guard poll(&descriptor, 1, 30_000) > 0 else { return false }
+    // Other tests of this process send signals, which may end a system call early.
+    let ready = poll(&descriptor, 1, 30_000)
+    if ready < 0, errno == EINTR { return true }
+    guard ready > 0 else { return false }
     var chunk = [UInt8](repeating: 0, count: 4096)
     let count = Glibc.read(master, &chunk, chunk.count)
+    if count < 0, errno == EINTR { return true }
     guard count > 0 else { return false }
     raw += chunk[..<count].filter { $0 != 13 }
     // A control sequence or a character may be cut in two: keep what is not complete for the next time.
