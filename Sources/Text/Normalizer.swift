@@ -32,8 +32,8 @@ indirect enum Normalizer: Sendable {
     case let type:
       guard let form = UnicodeForm(rawValue: type) else {
         throw TextError(
-          "normalizer '\(type)' is not known; known are Sequence, Prepend, Replace, Lowercase, Strip, NFC, NFD, "
-            + "NFKC, NFKD")
+          "normalizer '\(type)' is not known; known are Sequence, Prepend, Replace, Lowercase, Strip, NFC, "
+            + "NFD, NFKC, NFKD")
       }
       self = .composed(form)
     }

@@ -80,9 +80,9 @@ extension Tokenizer {
       files: .gguf(vocabulary))
   }
 
-  /// The files from which transformers makes the same tokenizer: `tokenizer.json`, `tokenizer_config.json` and,
-  /// if there is a chat template of its own, `chat_template.jinja`. A tokenizer that came from such files gives
-  /// back the very same bytes.
+  /// The files from which transformers makes the same tokenizer: `tokenizer.json`, `tokenizer_config.json`
+  /// and, if there is a chat template beside them, `chat_template.jinja`. A tokenizer that came from such
+  /// files gives back the very same bytes.
   public func huggingFaceFiles() throws -> [(name: String, bytes: [UInt8])] {
     switch files {
     case .huggingFace(let files):

@@ -1,8 +1,8 @@
 import Synchronization
 
 // Text to token ids and back, by byte-pair encoding: byte-level (GPT-2, Llama 3, Qwen, SmolLM) and
-// SentencePiece-style (Llama 2). What `tokenizer.json` describes is carried out in its order: added tokens are
-// taken out, the rest is normalised, divided into words, and each word merged.
+// SentencePiece-style (Llama 2). What `tokenizer.json` describes is carried out in its order: added tokens
+// are taken out, the rest is normalised, divided into words, and each word merged.
 
 /// A tokenizer, exact to the id with the one that the model was trained with.
 public final class Tokenizer: Sendable {
@@ -79,8 +79,8 @@ public final class Tokenizer: Sendable {
   /// The text of a list of ids, special tokens included. An id for which there is no token (a model's output
   /// may be padded beyond its vocabulary) stands for nothing, as in transformers.
   ///
-  /// - Parameter continuing: the ids carry on a text, so the space that SentencePiece vocabularies put before a
-  ///   text is not cut.
+  /// - Parameter continuing: the ids carry on a text, so the space that SentencePiece vocabularies put before
+  ///   a text is not cut.
   /// - Returns: bytes; they need not be UTF-8, because a token may be a part of a character.
   /// - Throws: `TextError` for a negative id.
   public func decode(_ ids: [Int32], continuing: Bool = false) throws -> [UInt8] {
@@ -108,6 +108,14 @@ public final class Tokenizer: Sendable {
 
   /// The ids of tokens that belong to the markup, such as `<|im_end|>`.
   public var specialIDs: [Int32] { addedTokens.filter(\.isSpecial).map(\.id) }
+
+  /// The words that a text without added tokens is divided into, for tests of pre-tokenizers.
+  package func words(_ text: String) -> [[UInt8]] {
+    let bytes = Array(text.utf8)
+    var words = Words(normalizer?.normalised(bytes) ?? bytes, startsText: true)
+    preTokenizer?.apply(to: &words)
+    return words.ranges.map { Array(words.bytes[$0]) }
+  }
 
   private func piece(_ id: Int32) throws -> ArraySlice<UInt8> {
     guard id >= 0 else { throw TextError("token id \(id) is negative; ids are 0 to \(vocabularySize - 1)") }

@@ -1,4 +1,5 @@
-// From the JSON of `tokenizer.json` and `tokenizer_config.json` to the tables that encoding and decoding need.
+// From the JSON of `tokenizer.json` and `tokenizer_config.json` to the tables that encoding and decoding
+// need.
 
 /// Everything about a tokenizer, read and checked.
 struct TokenizerDescription {
@@ -141,7 +142,7 @@ struct TokenizerDescription {
         let token = names.id(merged)
       else {
         throw TextError(
-          "model.merges[\(rank)] joins '\(left)' and '\(right)', but these or the result are not in the vocabulary"
+          "model.merges[\(rank)] joins '\(left)' and '\(right)', but not all are in the vocabulary"
         )
       }
       table[leftID, rightID] = PairTable.Merge(rank: UInt32(rank), token: token)
