@@ -38,8 +38,8 @@ public struct JSONLines: Sendable {
     self.field = field
   }
 
-  /// Goes through the rows, one at a time in memory. Empty lines are passed over; a row that is no JSON object
-  /// is counted, reported and left out.
+  /// Goes through the rows, one at a time in memory. Empty lines are passed over; a row that is no JSON
+  /// object is counted, reported and left out.
   ///
   /// - Parameter body: gets a row's line number and the row; false stops the reading.
   /// - Throws: `TextError` when the file cannot be read.
@@ -50,8 +50,8 @@ public struct JSONLines: Sendable {
     }
   }
 
-  /// Goes through the texts of the field, one at a time in memory. A row without that text is counted, reported
-  /// and left out.
+  /// Goes through the texts of the field, one at a time in memory. A row without that text is counted,
+  /// reported and left out.
   ///
   /// - Parameter body: gets a row's line number and the text; false stops the reading.
   /// - Throws: `TextError` when the file cannot be read, or no field is named.

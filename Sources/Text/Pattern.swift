@@ -101,20 +101,18 @@ enum Scanner: Equatable {
 
   /// The scanner for an expression, nil when there is none for it.
   init?(_ source: String) {
-    let numbers = [1: "\\p{N}", 3: "\\p{N}{1,3}"]
-    let contractions = ["(?i:'s|'t|'re|'ve|'m|'ll|'d)", "(?i:[sdmt]|ll|ve|re)"]
     if source == Scanner.gpt2Source {
       self = .gpt2
       return
     }
-    for (digits, number) in numbers {
-      for contraction in [contractions[0], "'" + contractions[1]] {
-        let tail =
-          "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\(number)| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-        if source == contraction + tail {
-          self = .cl100k(digits: digits)
-          return
-        }
+    let contractions = ["(?i:'s|'t|'re|'ve|'m|'ll|'d)", "'(?i:[sdmt]|ll|ve|re)"]
+    for (digits, number) in [(1, "\\p{N}"), (3, "\\p{N}{1,3}")] {
+      let tail =
+        "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\(number)| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
+        + "|\\s+(?!\\S)|\\s+"
+      if contractions.contains(where: { source == $0 + tail }) {
+        self = .cl100k(digits: digits)
+        return
       }
     }
     return nil

@@ -1,6 +1,7 @@
 // Documents from plain text.
 
-/// A text file that is divided into documents.
+/// A text file that is divided into documents. Line breaks become "\n"; a document that is not bounded by
+/// blank lines ends with one.
 public struct PlainText: Sendable {
   /// Where one document ends and the next begins.
   public enum Division: Sendable, Equatable {

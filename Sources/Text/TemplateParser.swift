@@ -1,69 +1,5 @@
 // Jinja's grammar, as far as chat templates use it, by recursive descent.
 
-/// An expression and the line that it is on.
-indirect enum TemplateExpression: Sendable {
-  case literal(JSON)
-  case name(String)
-  case list([Located])
-  case dictionary([(Located, Located)])
-  case attribute(Located, String)
-  case item(Located, Located)
-  case slice(Located, from: Located?, to: Located?, step: Located?)
-  case call(Located, TemplateArguments)
-  case filter(Located, String, TemplateArguments)
-  case test(Located, String, TemplateArguments, negated: Bool)
-  case not(Located)
-  case negative(Located)
-  case and(Located, Located)
-  case or(Located, Located)
-  case binary(String, Located, Located)
-  case comparison(Located, [(sign: String, right: Located)])
-  case conditional(Located, if: Located, else: Located?)
-
-  struct Located: Sendable {
-    let expression: TemplateExpression
-    let line: Int
-  }
-}
-
-/// The arguments of a call.
-struct TemplateArguments: Sendable {
-  var positional: [TemplateExpression.Located] = []
-  var named: [(name: String, value: TemplateExpression.Located)] = []
-}
-
-/// A statement.
-indirect enum TemplateStatement: Sendable {
-  typealias Expression = TemplateExpression.Located
-
-  case text(String)
-  case output(Expression)
-  case branches([(condition: Expression?, body: [TemplateStatement])])
-  case loop(Loop)
-  case set([String], Expression)
-  case setAttribute(String, String, Expression)
-  case setBlock(String, [TemplateStatement], line: Int)
-  case macro(Macro)
-  case block([TemplateStatement])
-  case breakLoop
-  case continueLoop
-
-  struct Loop: Sendable {
-    var names: [String]
-    var items: Expression
-    var condition: Expression?
-    var body: [TemplateStatement]
-    var otherwise: [TemplateStatement]
-    var line: Int
-  }
-
-  struct Macro: Sendable {
-    var name: String
-    var parameters: [(name: String, value: Expression?)]
-    var body: [TemplateStatement]
-  }
-}
-
 /// Parses the tokens of a template.
 struct TemplateParser {
   typealias Expression = TemplateExpression.Located
@@ -83,8 +19,7 @@ struct TemplateParser {
   /// Parses a whole template.
   static func parse(_ source: String, name: String) throws -> [TemplateStatement] {
     var parser = TemplateParser(tokens: try TemplateLexer.tokens(of: source, name: name), name: name)
-    let statements = try parser.statements(until: [])
-    return statements
+    return try parser.statements(until: [])
   }
 
   private init(tokens: [TemplateToken], name: String) {
@@ -181,7 +116,6 @@ struct TemplateParser {
   }
 
   private mutating func setStatement() throws -> TemplateStatement {
-    let line = line
     let names = try targetNames()
     if names.count == 1, take(.sign(".")) {
       let attribute = try identifier()
@@ -192,7 +126,7 @@ struct TemplateParser {
     }
     if names.count == 1, kind == .endStatement {
       try endOfStatement()
-      return .setBlock(names[0], try body(until: "endset"), line: line)
+      return .setBlock(names[0], try body(until: "endset"))
     }
     try expect(.sign("="), "'='")
     let value = try expressionOrTuple()

@@ -65,7 +65,7 @@ final class TemplateRenderer {
         throw error(expression.line, "only a namespace's attributes can be set, and '\(target)' is none")
       }
       namespace.members[attribute] = try value(expression)
-    case .setBlock(let name, let body, _):
+    case .setBlock(let name, let body):
       let (flow, text) = try captured { try run(body) }
       scopes[scopes.count - 1][name] = .string(text)
       return flow

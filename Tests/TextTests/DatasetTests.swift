@@ -12,7 +12,8 @@ import Text
 
   @Test func rows() throws {
     let path = try file(
-      "{\"text\": \"a\"}\r\n\n{\"text\": 5}\n{\"other\": \"b\", \"x\": 1}\n{\"text\": \"c\"\n[1]\n{\"text\": \"d\\u00e9\"}"
+      "{\"text\": \"a\"}\r\n\n{\"text\": 5}\n"
+        + #"{"other": "b", "x": 1}"# + "\n{\"text\": \"c\"\n[1]\n" + #"{"text": "d\u00e9"}"#
     )
     defer { try? FileManager.default.removeItem(atPath: path) }
     let (texts, report) = try JSONLines(path: path, field: "text").texts()
@@ -20,7 +21,8 @@ import Text
     #expect(report.rows == 2 && report.malformed == 4)
     #expect(
       report.description == """
-        \(path): 2 rows, 4 malformed: line 3: field 'text' is an integer, not a string; line 4: no field 'text'; \
+        \(path): 2 rows, 4 malformed: line 3: field 'text' is an integer, not a string; \
+        line 4: no field 'text'; \
         there are other, x; line 5: expected ',' or '}', but the text ends here; line 6: expected an object, \
         found an array
         """)
@@ -37,7 +39,8 @@ import Text
     defer { try? FileManager.default.removeItem(atPath: path) }
     #expect(
       throws: TextError(
-        "\(path): 0 rows, 1 malformed: line 1: no field 'text'; there are a; expected lines like {\"text\": \"…\"}"
+        "\(path): 0 rows, 1 malformed: line 1: no field 'text'; there are a; "
+          + #"expected lines like {"text": "…"}"#
       )
     ) { try JSONLines(path: path, field: "text").texts() }
     #expect(throws: TextError.self) { try JSONLines(path: "/nonexistent.jsonl", field: "text").texts() }

@@ -90,7 +90,7 @@ import Text
     #expect(try String(decoding: json.serialised(.pretty), as: UTF8.self) == pretty)
   }
 
-  /// Random values survive, and Foundation reads the same from our text (its doubles are off by a last digit).
+  /// Random values survive, and Foundation reads the same from our text, to its own accuracy for doubles.
   @Test func roundTripAndFoundation() throws {
     var random = SplitMix(state: 2)
     for _ in 0..<500 {

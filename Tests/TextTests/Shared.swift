@@ -23,11 +23,23 @@ enum Shared {
 
   static func has(_ name: String) -> Bool { path(name) != nil }
 
-  /// A folder or GGUF file of SmolLM2-135M-Instruct, named by the environment.
-  static func smolLM2(_ variable: String) -> String? {
-    ProcessInfo.processInfo.environment[variable].flatMap {
-      FileManager.default.fileExists(atPath: $0) ? $0 : nil
-    }
+  /// SmolLM2-135M-Instruct as a Hugging Face folder, where MIDTRAIN_SMOLLM2_FOLDER says.
+  static var smolLM2Folder: String? {
+    existing(ProcessInfo.processInfo.environment["MIDTRAIN_SMOLLM2_FOLDER"])
+  }
+
+  /// SmolLM2-135M-Instruct as a GGUF file, where MIDTRAIN_SMOLLM2_GGUF says or in the model cache.
+  static var smolLM2GGUF: String? {
+    let environment = ProcessInfo.processInfo.environment
+    if let path = existing(environment["MIDTRAIN_SMOLLM2_GGUF"]) { return path }
+    let cache = environment["MIDTRAIN_MODELS"] ?? NSHomeDirectory() + "/.cache/midtrain/models"
+    let files = (try? FileManager.default.contentsOfDirectory(atPath: cache)) ?? []
+    return files.sorted().first { $0.hasPrefix("SmolLM2-135M-Instruct") && $0.hasSuffix(".gguf") }
+      .map { cache + "/" + $0 }
+  }
+
+  private static func existing(_ path: String?) -> String? {
+    path.flatMap { FileManager.default.fileExists(atPath: $0) ? $0 : nil }
   }
 
   /// The contents of a file under Tests/Goldens.

@@ -23,19 +23,23 @@ import Text
     try check(Tokenizer(path: #require(Shared.path("models/stories260k"))), model: "stories260k-f32")
   }
 
-  @Test(.enabled(if: Shared.smolLM2("MIDTRAIN_SMOLLM2_FOLDER") != nil))
+  @Test(.enabled(if: Shared.smolLM2Folder != nil && Shared.root != nil))
   func smolLM2Folder() throws {
-    let tokenizer = try Tokenizer(path: #require(Shared.smolLM2("MIDTRAIN_SMOLLM2_FOLDER")))
+    let tokenizer = try Tokenizer(path: #require(Shared.smolLM2Folder))
     #expect(tokenizer.bosID == 1 && tokenizer.eosID == 2 && tokenizer.vocabularySize == 49152)
     try check(tokenizer, model: "smollm2-135m-instruct")
   }
 
-  @Test(.enabled(if: Shared.smolLM2("MIDTRAIN_SMOLLM2_GGUF") != nil))
+  @Test(.enabled(if: Shared.smolLM2GGUF != nil && Shared.root != nil))
   func smolLM2GGUF() throws {
-    let path = try #require(Shared.smolLM2("MIDTRAIN_SMOLLM2_GGUF"))
+    let path = try #require(Shared.smolLM2GGUF)
     let tokenizer = try Tokenizer(GGUFReader(path: path).vocabulary)
     #expect(tokenizer.bosID == 1 && tokenizer.eosID == 2 && tokenizer.vocabularySize == 49152)
-    #expect(tokenizer.chatTemplate != nil)
+    let goldens = try JSON(parsing: fileContents(#require(Shared.path("goldens/smollm2-135m-instruct.json"))))
+    for chat in try #require(goldens["chat"]?.array) {
+      let text = try tokenizer.applyChatTemplate(#require(chat["messages"]?.array), addGenerationPrompt: true)
+      #expect(text == chat["text"]?.string)
+    }
     try check(tokenizer, model: "smollm2-135m-instruct")
     // What is exported is the same tokenizer.
     let files = Dictionary(uniqueKeysWithValues: try tokenizer.huggingFaceFiles())
