@@ -12,7 +12,10 @@ let kernels: [SwiftSetting] = native + [.unsafeFlags(["-O", "-wmo"])]
 
 let package = Package(
   name: "midtrain",
-  products: [.executable(name: "midtrain", targets: ["midtrain"])],
+  products: [
+    .executable(name: "midtrain", targets: ["midtrain"]),
+    .library(name: "MidtrainEngine", targets: ["Kernels", "Tensor", "Model", "Train"]),
+  ],
   targets: [
     .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CReadline", providers: [.apt(["libreadline-dev"])]),
@@ -24,14 +27,16 @@ let package = Package(
     .target(name: "Model", dependencies: ["Tensor", "Kernels"], swiftSettings: native),
     .target(name: "Train", dependencies: ["Model", "Tensor", "Text"], swiftSettings: native),
     .target(
-      name: "Script", dependencies: ["CLua", "Train", "Model", "Tensor", "Text", "Kernels"], swiftSettings: native),
+      name: "Script", dependencies: ["CLua", "Train", "Model", "Tensor", "Text", "Kernels"],
+      swiftSettings: native),
     .executableTarget(name: "midtrain", dependencies: ["Script", "CReadline"], swiftSettings: native),
 
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"], swiftSettings: native),
     .testTarget(name: "TensorTests", dependencies: ["Tensor", "Kernels"], swiftSettings: native),
     .testTarget(name: "TextTests", dependencies: ["Text"], swiftSettings: native),
     .testTarget(name: "ModelTests", dependencies: ["Model", "Tensor", "Kernels"], swiftSettings: native),
-    .testTarget(name: "TrainTests", dependencies: ["Train", "Model", "Tensor", "Text"], swiftSettings: native),
+    .testTarget(
+      name: "TrainTests", dependencies: ["Train", "Model", "Tensor", "Text"], swiftSettings: native),
     .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
     .testTarget(name: "midtrainTests", dependencies: ["midtrain"], swiftSettings: native),
   ]

@@ -11,15 +11,15 @@ public struct RotaryTable: Sendable {
   public let rows: Int
   public let half: Int
 
-  /// Angles `positions[n] · frequencies[i]`; `frequencies` has D/2 elements, `scale` multiplies cosines and sines.
-  public init(positions: [Int], frequencies: [Float], scale: Float = 1) {
+  /// Angles `positions[n] · frequencies[i]`; `frequencies` has D/2 elements.
+  public init(positions: [Int], frequencies: [Float]) {
     (rows, half) = (positions.count, frequencies.count)
     (cosines, sines) = (Storage(count: rows * half), Storage(count: rows * half))
     for (n, position) in positions.enumerated() {
       for (i, frequency) in frequencies.enumerated() {
         let angle = Float(position) * frequency
-        cosines.pointer[n * half + i] = cos(angle) * scale
-        sines.pointer[n * half + i] = sin(angle) * scale
+        cosines.pointer[n * half + i] = cos(angle)
+        sines.pointer[n * half + i] = sin(angle)
       }
     }
   }

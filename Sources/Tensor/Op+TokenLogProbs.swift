@@ -58,6 +58,7 @@ extension Tensor {
     return result.recorded(.tokenLogProbs, [self, weight]) { dy in
       self.withGradient { dx, betaX in
         weight.withGradient { dw, betaW in
+          if N == 0, betaW == 0 { dw?.update(repeating: 0, count: V * C) }
           forEachChunk { start, rows, logits in
             LogitKernels.logProbabilitiesBackward(
               logits, targets: targets[start...], inverseTemperatures: inverseTemperatures[start...],

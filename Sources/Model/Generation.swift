@@ -1,0 +1,176 @@
+// Batched sampling: many continuations of the branches of one forest, their prefixes computed once.
+import Kernels
+import Tensor
+
+/// What a model wrote.
+public struct Completion: Sendable {
+  /// Why it ended: with an end-of-sequence token or a stop text, or because there was no room for more.
+  public enum FinishReason: String, Sendable { case stop, length }
+
+  /// Sampled tokens, an end-of-sequence token included.
+  public var ids: [Int32] = []
+  /// Their log-probabilities at the sampling temperature, of the whole distribution.
+  public var logProbs: [Float] = []
+  public var finishReason = FinishReason.length
+}
+
+extension CausalLM {
+  /// Samples `count` continuations of each of some segments of a forest.
+  ///
+  /// - Parameters:
+  ///   - segments: numbers of segments to go on from; each has at least one token in its branch.
+  ///   - stopIDs: tokens that end a completion.
+  ///   - isFinished: called after each token with the prompt's index and the tokens so far; true ends a completion.
+  /// - Returns: for each segment its completions.
+  public func generate(
+    _ forest: Forest, from segments: [Int], count: Int, maxTokens: Int, options: SamplingOptions,
+    stopIDs: Set<Int32>, isFinished: (_ prompt: Int, _ ids: [Int32]) -> Bool = { _, _ in false }
+  ) throws -> [[Completion]] {
+    try options.validate()
+    guard count > 0, maxTokens > 0 else {
+      throw ModelError(
+        "generate: expected at least one completion of at least one token, got \(count) of \(maxTokens)")
+    }
+    return try Tape.withoutRecording {
+      var decoder = try Decoder(self, forest, segments, count: count, maxTokens: maxTokens)
+      return try decoder.run(Sampler(options: options), stopIDs: stopIDs, isFinished: isFinished)
+    }
+  }
+}
+
+/// The state of a batch of continuations.
+private struct Decoder {
+  /// One continuation that is still growing.
+  private struct Branch {
+    let prompt: Int
+    let sample: Int
+    /// Position of its first token, its first row in the cache, and the rows reserved there.
+    let position: Int
+    let firstRow: Int
+    let room: Int
+    var completion = Completion()
+  }
+
+  private let model: CausalLM
+  /// Rows before each prompt's continuations.
+  private let spans: [[AttentionPlan.Span]]
+  /// Per layer (rows, KVH·D): first the rows of the forest, then those reserved for each branch. Memory that is
+  /// reserved but not written costs nothing.
+  private var keys: [Tensor] = []
+  private var values: [Tensor] = []
+  private var live: [Branch] = []
+  private var finished: [[Completion]]
+  /// Logits that the next token of every live branch is drawn from, and the row of each branch in them.
+  private var logits: Tensor
+  private var logitRows: [Int] = []
+
+  init(_ model: CausalLM, _ forest: Forest, _ segments: [Int], count: Int, maxTokens: Int) throws {
+    self.model = model
+    var (spans, lastRows, rows) = ([[AttentionPlan.Span]](), [Int32](), forest.count)
+    for (prompt, number) in segments.enumerated() {
+      guard forest.segments.indices.contains(number) else {
+        throw ModelError(
+          "generate: there is no segment \(number + 1); the batch has \(forest.segments.count)")
+      }
+      let segment = forest.segments[number]
+      let before = forest.spans(before: number, offset: segment.rows.count)
+      guard let last = before.last else {
+        throw ModelError("generate: the prompt is empty; give at least one token (a model's bos_id will do)")
+      }
+      let position = segment.position + segment.rows.count
+      let room = min(maxTokens, model.config.maxPositionEmbeddings - position)
+      guard room > 0 else {
+        throw ModelError(
+          "generate: a prompt of \(position) tokens leaves no room in a context of \(model.config.maxPositionEmbeddings)"
+        )
+      }
+      spans.append(before)
+      lastRows.append(Int32(last.start + last.count - 1))
+      for sample in 0..<count {
+        live.append(Branch(prompt: prompt, sample: sample, position: position, firstRow: rows, room: room))
+        logitRows.append(prompt)
+        rows += room
+      }
+    }
+    self.spans = spans
+    finished = segments.map { _ in Array(repeating: Completion(), count: count) }
+    let width = model.config.numKeyValueHeads * model.config.headDim
+    for _ in 0..<model.config.numHiddenLayers {
+      keys.append(Tensor(uninitialized: [rows, width]))
+      values.append(Tensor(uninitialized: [rows, width]))
+    }
+    let (plan, shape, layers) = (forest.attentionPlan, model.attentionShape, (keys, values))
+    let hidden = try model.forward(forest.tokens, positions: forest.positions) { layer, q, k, v in
+      layers.0[layer].pointer.update(from: k.pointer, count: k.count)
+      layers.1[layer].pointer.update(from: v.pointer, count: v.count)
+      return try Tensor.attention(q, k, v, plan: plan, shape: shape)
+    }
+    logits = try model.logits(hidden.embedding(lastRows))
+  }
+
+  mutating func run(
+    _ sampler: Sampler, stopIDs: Set<Int32>, isFinished: (Int, [Int32]) -> Bool
+  ) throws -> [[Completion]] {
+    while true {
+      draw(sampler)
+      live.removeAll { branch in
+        let isStopped =
+          stopIDs.contains(branch.completion.ids.last!) || isFinished(branch.prompt, branch.completion.ids)
+        guard isStopped || branch.completion.ids.count == branch.room else { return false }
+        finished[branch.prompt][branch.sample] = branch.completion
+        finished[branch.prompt][branch.sample].finishReason = isStopped ? .stop : .length
+        return true
+      }
+      if live.isEmpty { return finished }
+      try advance()
+    }
+  }
+
+  /// Draws one token for every live branch.
+  private mutating func draw(_ sampler: Sampler) {
+    let (V, options) = (logits.shape[1], sampler.options)
+    var drawn = [(id: Int32, logProb: Float)](repeating: (0, 0), count: live.count)
+    drawn.withUnsafeMutableBufferPointer { drawn in
+      let (drawn, logits, rows, branches) = (drawn.baseAddress!, logits.pointer, logitRows, live)
+      ThreadPool.shared.forEach(count: branches.count, grain: 1) { range in
+        for i in range {
+          let branch = branches[i]
+          let uniform = CounterRandom.uniform(
+            seed: options.seed, step: options.step, prompt: branch.prompt, sample: branch.sample,
+            token: branch.completion.ids.count)
+          drawn[i] = sampler.draw(logits + rows[i] * V, count: V, uniform: uniform)
+        }
+      }
+    }
+    for i in live.indices {
+      live[i].completion.ids.append(drawn[i].id)
+      live[i].completion.logProbs.append(drawn[i].logProb)
+    }
+  }
+
+  /// Runs the last token of every live branch through the network.
+  private mutating func advance() throws {
+    var plan = AttentionPlan()
+    var (tokens, positions, rows) = ([Int32](), [Int](), [Int]())
+    var parts = [[AttentionPlan.Part]](repeating: [], count: spans.count)
+    for (index, branch) in live.enumerated() {
+      let written = branch.completion.ids.count - 1
+      tokens.append(branch.completion.ids[written])
+      positions.append(branch.position + written)
+      rows.append(branch.firstRow + written)
+      parts[branch.prompt].append(
+        .init(queryStart: index, queryCount: 1, keyStart: branch.firstRow, keyOffset: written))
+    }
+    for (prompt, parts) in parts.enumerated() { plan.add(spans: spans[prompt], parts: parts) }
+    let (shape, width, keys, values) = (model.attentionShape, keys[0].shape[1], keys, values)
+    let hidden = try model.forward(tokens, positions: positions) { layer, q, k, v in
+      for (index, row) in rows.enumerated() {
+        (keys[layer].pointer + row * width).update(from: k.pointer + index * width, count: width)
+        (values[layer].pointer + row * width).update(from: v.pointer + index * width, count: width)
+      }
+      return try Tensor.attention(q, keys[layer], values[layer], plan: plan, shape: shape)
+    }
+    logits = try model.logits(hidden)
+    logitRows = Array(live.indices)
+  }
+}

@@ -1,0 +1,132 @@
+// One trunk, many branches: a forest gives what its branches give as independent sequences.
+import Tensor
+import Testing
+
+import Model
+
+@Suite struct ForestTests {
+  /// A forest of random shape, and for each segment the tokens of its whole branch.
+  private func randomForest(_ random: inout SeededRandom, depth: Int) throws -> (Forest, [[Int32]]) {
+    var forest = Forest()
+    var branches: [[Int32]] = []
+    var levels: [Int] = []
+    for _ in 0..<Int.random(in: 2...9, using: &random) {
+      let ids = (0..<Int.random(in: 1...7, using: &random)).map { _ in
+        Int32.random(in: 0..<97, using: &random)
+      }
+      let parent =
+        branches.isEmpty ? nil : branches.indices.filter { levels[$0] < depth }.randomElement(using: &random)
+      if let parent {
+        let own = forest.segments[parent].rows.count
+        let offset = Int.random(in: 1...own, using: &random)
+        try forest.add(ids, parent: parent, offset: offset)
+        branches.append(Array(branches[parent].dropLast(own - offset)) + ids)
+        levels.append(levels[parent] + 1)
+      } else {
+        try forest.add(ids)
+        branches.append(ids)
+        levels.append(0)
+      }
+    }
+    return (forest, branches)
+  }
+
+  @Test(arguments: GoldenTests.models) func matchesIndependentSequences(_ name: String) throws {
+    let model = try Goldens.model(name)
+    for (_, tensor) in model.parameters { tensor.requiresGradient = true }
+    var random = SeededRandom(seed: 7)
+    for _ in 0..<12 {
+      let (forest, branches) = try randomForest(&random, depth: 3)
+      let weights = (0..<forest.count).map { _ in Float.random(in: -1...1, using: &random) }
+
+      let together = try model.logProbs(forest, entropy: true)
+      try together.logProbs.multiplied(by: Tensor(weights, shape: [forest.count])).sum().backward()
+      let gradients = model.parameters.map { $0.tensor.gradient!.values }
+      for (_, tensor) in model.parameters { tensor.zeroGradient() }
+
+      for (segment, branch) in zip(forest.segments, branches) {
+        var alone = Forest()
+        try alone.add(branch)
+        let expected = try model.logProbs(alone, entropy: true)
+        let tail = branch.count - segment.rows.count..<branch.count
+        let own = try expected.logProbs.sliced(dim: 0, tail)
+        let actual = Array(together.logProbs.values[segment.rows])
+        #expect(zip(actual, own.values).allSatisfy { abs($0 - $1) < 1e-4 })
+        let entropies = Array(expected.entropy!.values[tail])
+        #expect(zip(together.entropy!.values[segment.rows], entropies).allSatisfy { abs($0 - $1) < 1e-4 })
+        let share = try Tensor(Array(weights[segment.rows]), shape: [segment.rows.count])
+        try own.multiplied(by: share).sum().backward()
+      }
+      for ((parameter, tensor), actual) in zip(model.parameters, gradients) {
+        let expected = tensor.gradient!.values
+        let scale = max(1e-2, expected.reduce(0) { max($0, abs($1)) })
+        #expect(zip(actual, expected).allSatisfy { abs($0 - $1) < 1e-4 * scale }, "\(parameter)")
+        tensor.zeroGradient()
+      }
+    }
+  }
+
+  @Test func samplesDoNotDependOnTheirBatchAndMatchTraining() throws {
+    let model = try Goldens.model("tiny-llama")
+    var options = SamplingOptions()
+    (options.temperature, options.seed, options.step) = (0.8, 3, 11)
+    var forest = Forest()
+    let trunk = try forest.add([5, 17, 40, 3, 22, 61])
+    let first = try forest.add([9, 33], parent: trunk, offset: 4)
+    let second = try forest.add([71], parent: trunk)
+    let all = try model.generate(
+      forest, from: [first, second], count: 8, maxTokens: 12, options: options, stopIDs: [2])
+    let few = try model.generate(
+      forest, from: [first], count: 3, maxTokens: 12, options: options, stopIDs: [2])
+    #expect(Array(all[0][..<3]).map(\.ids) == few[0].map(\.ids))
+    #expect(Set(all[0].map(\.ids)).count > 1)
+
+    // The log-probabilities seen while sampling are those of a training pass.
+    var batch = forest
+    var rows: [(Range<Int>, [Float])] = []
+    for (segment, completions) in zip([first, second], all) {
+      for completion in completions {
+        let number = try batch.add(completion.ids, parent: segment, temperature: 0.8)
+        rows.append((batch.segments[number].rows, completion.logProbs))
+      }
+    }
+    let trained = try Tape.withoutRecording { try model.logProbs(batch).logProbs.values }
+    for (range, sampled) in rows { #expect(zip(trained[range], sampled).allSatisfy { abs($0 - $1) < 1e-4 }) }
+  }
+
+  @Test func filtersKeepTheMostProbable() throws {
+    let model = try Goldens.model("tiny-llama")
+    var forest = Forest()
+    let prompt = try forest.add([5, 17, 40])
+    let logits = try Tape.withoutRecording { try model.logits(model.hiddenStates(forest)) }.values.suffix(97)
+    let ranked = logits.enumerated().sorted { $0.element > $1.element }.map { Int32($0.offset) }
+    func drawn(_ change: (inout SamplingOptions) -> Void) throws -> Set<Int32> {
+      var options = SamplingOptions()
+      change(&options)
+      return Set(
+        try model.generate(forest, from: [prompt], count: 400, maxTokens: 1, options: options, stopIDs: [])[0]
+          .map { $0.ids[0] })
+    }
+    #expect(try drawn { $0.topK = 3 } == Set(ranked[..<3]))
+    #expect(try drawn { $0.topP = 1e-6 } == [ranked[0]])
+    #expect(try drawn { $0.minP = 1 } == [ranked[0]])
+    #expect(try drawn { $0.temperature = 0 } == [ranked[0]])
+    #expect(try drawn { _ in }.count > 40)
+    #expect(throws: ModelError.self) { try drawn { $0.topP = 0 } }
+    #expect(throws: ModelError.self) { try drawn { $0.temperature = -1 } }
+  }
+}
+
+/// A small generator with a seed, for tests that must repeat.
+struct SeededRandom: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
+
+  mutating func next() -> UInt64 {
+    state ^= state << 13
+    state ^= state >> 7
+    state ^= state << 17
+    return state &* 0x2545_F491_4F6C_DD1D
+  }
+}
