@@ -141,7 +141,7 @@ extension Op {
       [[1, 1, 2], [3, 2, 8], [20, 3, 20], [0, 1, 4]].map { sizes in
         let frequencies = (0..<sizes[2] / 2).map { 1 / Float(1 + $0 * $0) }
         let table = RotaryTable(
-          positions: (0..<sizes[0]).map { $0 * 7 + 1 }, frequencies: frequencies, scale: 1.2)
+          positions: (0..<sizes[0]).map { $0 * 7 + 1 }, frequencies: frequencies)
         return .fused(
           "\(sizes)", [[sizes[0], sizes[1] * sizes[2]]], definition: { try $0[0].composedRope(table) }
         ) { try $0[0].rope(table) }

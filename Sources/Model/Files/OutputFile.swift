@@ -5,7 +5,7 @@ import Foundation
 /// A file that is written under a temporary name beside its own and takes its own only when complete.
 ///
 /// Dropping it before `commit` removes what was written.
-final class OutputFile {
+package final class OutputFile {
   /// The name that the file will have.
   let path: String
   private let temporary: String
@@ -58,10 +58,9 @@ final class OutputFile {
   }
 
   /// Writes `contents` to `path`, completely or not at all.
-  static func write(_ contents: String, to path: String) throws {
+  package static func write(_ contents: [UInt8], to path: String) throws {
     let file = try OutputFile(path: path)
-    var contents = contents
-    try contents.withUTF8 { try file.write(UnsafeRawBufferPointer($0)) }
+    try contents.withUnsafeBytes { try file.write($0) }
     try file.finish()
     try file.commit()
   }

@@ -50,7 +50,7 @@ public struct SafetensorsWriter {
         "metadata": .object(["total_size": .integer(size)]), "weight_map": .object(map),
       ])
       try OutputFile.write(
-        index.serialized(indented: true) + "\n", to: "\(folder)/\(SafetensorsFolder.indexName)")
+        Array((index.serialized(indented: true) + "\n").utf8), to: "\(folder)/\(SafetensorsFolder.indexName)")
     }
     try OutputFile.synchronize(folder: folder)
     try removeOthers(in: folder, than: names)
@@ -173,7 +173,7 @@ extension ModelConfig {
   ) throws {
     try writer.write(weights, toFolder: folder, from: provider)
     for (name, contents) in huggingFaceFiles(elementType: writer.elementType) {
-      try OutputFile.write(contents, to: "\(folder)/\(name)")
+      try OutputFile.write(Array(contents.utf8), to: "\(folder)/\(name)")
     }
     try OutputFile.synchronize(folder: folder)
   }

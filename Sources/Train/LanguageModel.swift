@@ -1,0 +1,162 @@
+// A network with its tokenizer: what users call a model.
+import Foundation
+import Model
+import Tensor
+import Text
+
+/// A causal language model as a checkpoint holds it: network, tokenizer, and how generation ends.
+public final class LanguageModel: @unchecked Sendable {
+  public let network: CausalLM
+  /// Nil for a checkpoint without one; then the model takes and gives token ids only.
+  public let tokenizer: Tokenizer?
+  /// Where the model was loaded from.
+  public let path: String
+
+  /// A model made of its parts.
+  public init(network: CausalLM, tokenizer: Tokenizer?, path: String) {
+    self.network = network
+    self.tokenizer = tokenizer
+    self.path = path
+  }
+
+  // MARK: Loading
+
+  /// Loads a Hugging Face folder, a GGUF file, or a name in the model cache.
+  ///
+  /// - Throws: an error that names file and cause.
+  public static func load(_ path: String) throws -> LanguageModel {
+    let path = try resolve(path)
+    let files = try ModelFiles(path: path)
+    return LanguageModel(network: try CausalLM(files), tokenizer: try tokenizer(of: files), path: path)
+  }
+
+  /// Loads a tokenizer alone, from a folder, a `tokenizer.json`, a GGUF file, or a name in the model cache.
+  public static func loadTokenizer(_ path: String) throws -> Tokenizer {
+    let path = try resolve(path)
+    guard path.hasSuffix(".gguf") else { return try Tokenizer(path: path) }
+    return try Tokenizer(GGUFVocabulary(GGUFFile(path: path)))
+  }
+
+  private static func tokenizer(of files: ModelFiles) throws -> Tokenizer? {
+    if let gguf = files.gguf { return try Tokenizer(GGUFVocabulary(gguf)) }
+    let hasOne = FileManager.default.fileExists(atPath: files.path + "/tokenizer.json")
+    return hasOne ? try Tokenizer(path: files.path) : nil
+  }
+
+  /// The folder in which models are looked up by name: $MIDTRAIN_MODELS, else `midtrain/models` in the user's cache.
+  public static var cacheFolder: String {
+    let environment = ProcessInfo.processInfo.environment
+    if let folder = environment["MIDTRAIN_MODELS"], !folder.isEmpty { return folder }
+    let cache =
+      environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? NSHomeDirectory() + "/.cache"
+    return cache + "/midtrain/models"
+  }
+
+  /// A path as it is if something is there, else one of that name in the model cache.
+  private static func resolve(_ path: String) throws -> String {
+    let expanded = NSString(string: path).expandingTildeInPath
+    let candidates = [expanded, "\(cacheFolder)/\(path)", "\(cacheFolder)/\(path).gguf"]
+    if let found = candidates.first(where: FileManager.default.fileExists) { return found }
+    throw ModelError(
+      "\(path): no such folder or file, and no model of that name in \(cacheFolder). Expected a Hugging Face folder "
+        + "(config.json, model.safetensors, tokenizer.json), a .gguf file, or a name in the model cache")
+  }
+
+  // MARK: Use
+
+  /// The tokenizer, or an error that says that there is none.
+  public func requireTokenizer() throws -> Tokenizer {
+    guard let tokenizer else {
+      throw ModelError("\(path) has no tokenizer.json: give token ids instead of text, or add the file")
+    }
+    return tokenizer
+  }
+
+  /// Tokens that end a completion: those of the generation configuration and the tokenizer's own.
+  public var stopIDs: Set<Int32> {
+    Set(network.config.eosTokenIDs.map(Int32.init)).union(tokenizer?.eosID.map { [$0] } ?? [])
+  }
+
+  /// Samples continuations of segments of a forest, which end at `stopIDs` or after one of the texts in `stop`.
+  public func generate(
+    _ forest: Forest, from segments: [Int], count: Int, maxTokens: Int, options: SamplingOptions,
+    stop: [[UInt8]] = []
+  ) throws -> [[Completion]] {
+    let texts = stop.filter { !$0.isEmpty }
+    let tokenizer = texts.isEmpty ? nil : try requireTokenizer()
+    return try network.generate(
+      forest, from: segments, count: count, maxTokens: maxTokens, options: options, stopIDs: stopIDs
+    ) { _, ids in
+      guard let tokenizer, let bytes = try? tokenizer.decode(ids) else { return false }
+      return texts.contains { bytes.contains($0) }
+    }
+  }
+
+  /// One line for people: `Llama  134.5 M parameters · 30 layers · d 576 · heads 9/3 · vocab 49152 · f32, 513 MB`.
+  public var summary: String {
+    let config = network.config
+    let count = Double(network.parameterCount)
+    let size = String(format: count >= 1e9 ? "%.2f B" : "%.1f M", count / (count >= 1e9 ? 1e9 : 1e6))
+    return
+      "\(config.architecture.rawValue.capitalized)  \(size) parameters · \(config.numHiddenLayers) layers · "
+      + "d \(config.hiddenSize) · heads \(config.numAttentionHeads)/\(config.numKeyValueHeads) · "
+      + "vocab \(config.vocabSize) · f32, \(Int(count * 4 / 1_048_576)) MB"
+  }
+
+  // MARK: Saving
+
+  /// Writes a Hugging Face folder that transformers loads; the folder is made if it is missing. Each file is complete
+  /// under its name or not there.
+  public func save(to folder: String) throws {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let tensors = Dictionary(uniqueKeysWithValues: network.parameters.map { ($0.name, $0.tensor) })
+    try network.config.save(toFolder: folder, with: SafetensorsWriter()) { name, sink in
+      let tensor = tensors[name]!
+      try sink(UnsafeBufferPointer(start: tensor.pointer, count: tensor.count))
+    }
+    for (name, bytes) in try tokenizer?.huggingFaceFiles() ?? [] {
+      try OutputFile.write(bytes, to: "\(folder)/\(name)")
+    }
+  }
+}
+
+extension GGUFVocabulary {
+  /// The tokenizer's part of a GGUF file's metadata.
+  public init(_ file: GGUFFile) throws {
+    func value(_ name: String) -> GGUFValue? { file.metadata["tokenizer.ggml.\(name)"] }
+    func text(_ name: String) -> String? { value(name)?.text }
+    func array(_ name: String) -> GGUFArray? {
+      if case .array(let array) = value(name) { array } else { nil }
+    }
+    func integer(_ name: String) -> Int32? {
+      if case .integer(let number) = value(name) { Int32(exactly: number) } else { nil }
+    }
+    func flag(_ name: String) -> Bool? { if case .bool(let flag) = value(name) { flag } else { nil } }
+
+    guard let model = text("model"), let tokens = array("tokens") else {
+      throw ModelError(
+        "\(file.path): tokenizer.ggml.model or tokenizer.ggml.tokens is missing: it has no tokenizer")
+    }
+    self.init(model: model, pre: text("pre"), tokens: try tokens.strings())
+    types = try array("token_type")?.integers().map { Int32(truncatingIfNeeded: $0) } ?? []
+    scores = try array("scores")?.floats() ?? []
+    merges = try array("merges")?.strings() ?? []
+    (bosID, eosID) = (integer("bos_token_id"), integer("eos_token_id"))
+    (padID, unkID) = (integer("padding_token_id"), integer("unknown_token_id"))
+    (addsBOS, addsSpacePrefix) = (flag("add_bos_token"), flag("add_space_prefix"))
+    chatTemplate = file.metadata["tokenizer.chat_template"]?.text
+    if case .string(let bytes) = file.metadata["general.architecture"],
+      case .integer(let length) = file.metadata["\(String(decoding: bytes, as: UTF8.self)).context_length"]
+    {
+      contextLength = length
+    }
+  }
+}
+
+extension [UInt8] {
+  /// Whether `part` stands somewhere in these bytes.
+  fileprivate func contains(_ part: [UInt8]) -> Bool {
+    guard count >= part.count else { return false }
+    return (0...count - part.count).contains { start in self[start..<start + part.count].elementsEqual(part) }
+  }
+}
