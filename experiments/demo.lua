@@ -105,7 +105,7 @@ local function look(model, texts, o, B)
     local place = forest.positions[i]
     local target = mid.scoring.target(tokenizer, place, B)
     for g, sample in ipairs(group) do
-      mid.scoring.read(sample, target, tokenizer)
+      mid.scoring.read(sample, target, model)
       local match = mid.reward.match_prefix(sample.prediction, target.continuation)
       matches, count = matches + match, count + 1
       boxed, thoughts = boxed + (sample.prediction and 1 or 0), thoughts + sample.think_length
@@ -144,6 +144,9 @@ if o.coldstart_steps > 0 then
     min_budget = math.min(8, o.budget), max_budget = o.budget,
   }:start():wait()
 end
+
+-- The cold start's optimiser holds twice the model's memory, and the next run brings its own.
+collectgarbage()
 
 local final_budget = math.max(1, o.budget // 2)
 heading "Samples before"

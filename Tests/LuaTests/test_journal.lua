@@ -5,6 +5,7 @@ return {
   plain_values_stay = function()
     local value = { a = 1, b = { "x", true, 0.5 } }
     check.equal(journal.describe(value), value)
+    check.equal(journal.describe { [7] = "x" }, { ["7"] = "x" })
     check.equal(journal.describe(0 / 0), tostring(0 / 0))
     check.equal(journal.describe(math.huge), "inf")
     check.equal(journal.describe "a\xffb", "a\u{FFFD}b")

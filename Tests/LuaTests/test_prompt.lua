@@ -26,7 +26,7 @@ return {
   end,
 
   a_base_model_gets_plain_text = function()
-    local p = prompt.new(fake.fake_tokenizer { template = false, bos_id = 7 })
+    local p = prompt.new(fake.fake_tokenizer { chat_template = false, bos_id = 7 })
     check.equal(p:text("x"), prompt.instructions .. "\n\n### Context x\n\n<think>")
     check.equal(p:head(nil)[1], 7)
     local chosen = prompt.new(fake.fake_tokenizer { bos_id = 7 }, { template = false })

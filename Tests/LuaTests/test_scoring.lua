@@ -3,6 +3,7 @@ local fake = require "support.fake"
 local scoring = require "midtrain.scoring"
 
 local tokenizer = fake.fake_tokenizer()
+local model = { tokenizer = tokenizer, eos_ids = { 256 } }
 
 local function sample(text)
   local ids = tokenizer:encode(text)
@@ -11,7 +12,7 @@ end
 
 local function read(text)
   local target = { next_id = 65, continuation = { "A" }, budget = 10 }
-  return scoring.read(sample(text), target, tokenizer)
+  return scoring.read(sample(text), target, model)
 end
 
 return {

@@ -75,8 +75,11 @@ local function candidates(run, ids_of, draws, knobs, t)
     local counts, list = {}, {}
     for _, sample in ipairs(group) do
       local text = run.model.tokenizer:decode(sample.ids)
-      if not counts[text] then list[#list + 1] = text end
-      counts[text] = (counts[text] or 0) + 1
+      -- An end of sequence is no text, and neither is half a character.
+      if sample.finish_reason ~= "stop" and utf8.len(text) then
+        if not counts[text] then list[#list + 1] = text end
+        counts[text] = (counts[text] or 0) + 1
+      end
     end
     table.sort(list, function(a, b)
       return counts[a] == counts[b] and a < b or counts[a] > counts[b]
@@ -122,14 +125,16 @@ local function step(self, run, knobs, t)
   if #draws == 0 then error "coldstart: no position of these documents can be put in a box" end
 
   local lists = run:time("candidates", candidates, run, self.documents, draws, knobs, t)
+  local end_id = tokenizer.eos_id or run.model.eos_ids[1]
   local forest = documents.forest(self.prompt, self.documents, draws,
     { budget = B, score = knobs.lambda > 0 })
   local batch, mask, length = forest.batch, {}, 0
   for i, place in ipairs(forest.positions) do
-    local thought = coldstart.thought(tokenizer, lists[i], B, generator)
-    local ids = tokenizer:encode(("%s</think>\\boxed{%s}"):format(
-      thought, tokenizer:token(place.ids[place.position])))
-    table.insert(ids, tokenizer.eos_ids[1])
+    local truth = tokenizer:token(place.ids[place.position])
+    local list = #lists[i] > 0 and lists[i] or { truth }
+    local thought = coldstart.thought(tokenizer, list, B, generator)
+    local ids = tokenizer:encode(("%s</think>\\boxed{%s}"):format(thought, truth))
+    table.insert(ids, end_id)
     mask[batch:segment(ids, { parent = forest.closings[i] })] = 1
     length = length + #ids
     if i <= 2 then

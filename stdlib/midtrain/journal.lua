@@ -59,8 +59,12 @@ local function describe_table(value, depth)
   for _, module in pairs(package.loaded) do
     if module == value then return nil end
   end
-  local copy = {}
-  for key, item in pairs(value) do copy[key] = describe(item, depth + 1) end
+  local copy, is_list = {}, #value > 0
+  for key, item in pairs(value) do
+    -- JSON has lists and objects with names, and nothing between them.
+    if not is_list then key = tostring(key) end
+    copy[key] = describe(item, depth + 1)
+  end
   return copy
 end
 

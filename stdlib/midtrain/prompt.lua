@@ -43,7 +43,7 @@ function prompt.new(tokenizer, given)
   local o = options.check("prompt.new", given, specification)
   return setmetatable({
     tokenizer = tokenizer, instructions = o.instructions, line = o.budget_line,
-    template = o.template, heads = {},
+    has_template = o.template and tokenizer.chat_template ~= nil, heads = {},
   }, Prompt)
 end
 
@@ -51,12 +51,11 @@ end
 function Prompt:split(budget)
   local line = budget and "\n\n" .. self.line:format(budget) or ""
   local content = self.instructions .. line .. "\n\n### Context " .. SENTINEL
-  local rendered, has_template
-  if self.template then
-    has_template, rendered = pcall(self.tokenizer.chat, self.tokenizer,
-      { { role = "user", content = content } }, { add_generation_prompt = true })
+  local rendered = content .. "\n\n"
+  if self.has_template then
+    rendered = self.tokenizer:chat({ { role = "user", content = content } },
+      { add_generation_prompt = true })
   end
-  if not has_template then rendered = content .. "\n\n" end
   local first, last = rendered:find(SENTINEL, 1, true)
   if not first then
     error("prompt: the chat template does not show the user's message as it is; "
@@ -65,15 +64,7 @@ function Prompt:split(budget)
   local head, tail = rendered:sub(1, first - 1), rendered:sub(last + 1)
   -- Some templates open the thought themselves.
   if not tail:find "<think>%s*$" then tail = tail .. "<think>" end
-  return head, tail, has_template
-end
-
-local function encode(self, text, begins)
-  local ids = self.tokenizer:encode(text)
-  local bos = self.tokenizer.bos_id
-  -- A template writes the begin-of-sequence token itself where the model wants one.
-  if begins and bos then table.insert(ids, 1, bos) end
-  return ids
+  return head, tail
 end
 
 --- Tokens before the document.
@@ -82,8 +73,10 @@ end
 function Prompt:head(budget)
   local key = tostring(budget)
   if not self.heads[key] then
-    local head, _, has_template = self:split(budget)
-    self.heads[key] = encode(self, head, not has_template)
+    local ids, bos = self.tokenizer:encode((self:split(budget))), self.tokenizer.bos_id
+    -- A template writes the begin-of-sequence token itself where the model wants one.
+    if bos and not self.has_template then table.insert(ids, 1, bos) end
+    self.heads[key] = ids
   end
   return self.heads[key]
 end
@@ -93,7 +86,7 @@ end
 function Prompt:tail()
   if not self.tail_ids then
     local _, tail = self:split(nil)
-    self.tail_ids = encode(self, tail, false)
+    self.tail_ids = self.tokenizer:encode(tail)
   end
   return self.tail_ids
 end

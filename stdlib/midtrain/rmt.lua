@@ -90,7 +90,7 @@ local function step(self, run, knobs, t)
   })
   for i, group in ipairs(groups) do
     local truth = scoring.target(tokenizer, forest.positions[i], B)
-    for _, sample in ipairs(group) do scoring.read(sample, truth, tokenizer) end
+    for _, sample in ipairs(group) do scoring.read(sample, truth, run.model) end
   end
   local metrics = scoring.score(groups, knobs.reward, knobs.scale_rewards)
   for name, value in pairs(scoring.lengths(groups)) do metrics[name] = value end

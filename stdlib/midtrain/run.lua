@@ -37,7 +37,7 @@ run.specification = {
     { "number", "function" }, default = 1e-6, min = 0, knob = true,
     doc = "a number, or a function of (t, T, state); 1e-6 [K]",
   },
-  max_grad_norm = { "number", default = 1.0, min = 0, knob = true },
+  max_grad_norm = { "number", default = 1.0, min = 0, knob = true, doc = "0 = no clipping" },
   weight_decay = { "number", default = 0.01, min = 0, doc = "[D, RPT]" },
 }
 
@@ -280,9 +280,10 @@ function Run:optimize(loss, metrics)
   metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
   if metrics.loss ~= metrics.loss or math.abs(metrics.loss) == math.huge then return end
   own.optimizer:zero_grad()
+  local limit = own.knobs.max_grad_norm
   self:time("backward", loss.backward, loss)
   local result = self:time("optimizer", own.optimizer.step, own.optimizer,
-    { learning_rate = rate, max_grad_norm = own.knobs.max_grad_norm })
+    { learning_rate = rate, max_grad_norm = limit > 0 and limit or nil })
   metrics.grad_norm, metrics.skipped = result.grad_norm, result.skipped and 1 or 0
 end
 

@@ -26,8 +26,8 @@ function scoring.target(tokenizer, place, budget)
   }
 end
 
-local function last_is_end(tokenizer, ids)
-  for _, id in ipairs(tokenizer.eos_ids) do
+local function last_is_end(model, ids)
+  for _, id in ipairs(model.eos_ids) do
     if ids[#ids] == id then return true end
   end
   return false
@@ -36,11 +36,12 @@ end
 --- Completes a rollout to what a reward function reads: see midtrain.Sample.
 ---@param sample table { ids, logprobs, finish_reason }
 ---@param target midtrain.Target
----@param tokenizer table
+---@param model table whose sample it is
 ---@return midtrain.Sample
-function scoring.read(sample, target, tokenizer)
+function scoring.read(sample, target, model)
+  local tokenizer = model.tokenizer
   -- A completion is truncated iff its last id is not an end-of-sequence id, which is no text.
-  sample.truncated = not last_is_end(tokenizer, sample.ids)
+  sample.truncated = not last_is_end(model, sample.ids)
   local pieces = reward.pieces(tokenizer, sample.ids)
   if not sample.truncated then pieces[#pieces] = nil end
   sample.text = table.concat(pieces)

@@ -97,8 +97,7 @@ end
 
 -- Models -----------------------------------------------------------------------------------------
 
-local Tokenizer = { eos_ids = { EOS } }
-Tokenizer.__index = Tokenizer
+local Tokenizer = { eos_id = EOS, chat_template = "a template" }
 
 function Tokenizer:encode(text)
   local ids = {}
@@ -122,7 +121,7 @@ function Tokenizer:decode(ids)
 end
 
 function Tokenizer:chat(messages, given)
-  if self.template == false then error("this tokenizer has no chat template") end
+  assert(self.chat_template, "this tokenizer has no chat template")
   local parts = {}
   for _, message in ipairs(messages) do
     parts[#parts + 1] = ("<|%s|>\n%s<|end|>\n"):format(message.role, message.content)
@@ -133,7 +132,17 @@ function Tokenizer:chat(messages, given)
   return table.concat(parts)
 end
 
-function fake.fake_tokenizer(fields) return setmetatable(fields or {}, Tokenizer) end
+function fake.fake_tokenizer(fields)
+  local tokenizer = setmetatable(fields or {}, { __index = Tokenizer })
+  -- A tokenizer without a template is made with `chat_template = false`.
+  if tokenizer.chat_template == false then
+    setmetatable(tokenizer, {
+      __index = function(_, name) if name ~= "chat_template" then return Tokenizer[name] end end,
+    })
+    tokenizer.chat_template = nil
+  end
+  return tokenizer
+end
 
 local Model = {}
 Model.__index = Model
@@ -141,7 +150,9 @@ Model.__index = Model
 --- A model whose next-token logits depend on the last token only; `bias(previous, next)` gives
 --- their initial values.
 function fake.fake_model(bias)
-  local model = setmetatable({ tokenizer = fake.fake_tokenizer(), logits = {}, grads = {} }, Model)
+  local model = setmetatable({
+    tokenizer = fake.fake_tokenizer(), eos_ids = { EOS }, logits = {}, grads = {},
+  }, Model)
   for previous = 0, V - 1 do
     local row = {}
     for next = 0, V - 1 do row[next] = bias and bias(previous, next) or 0 end
