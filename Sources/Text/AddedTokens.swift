@@ -16,12 +16,14 @@ struct AddedToken: Sendable {
   var isSpecial = true
 
   init(_ json: JSON) throws {
-    guard let id = json["id"]?.int, let content = json["content"]?.string, let small = Int32(exactly: id),
-      small >= 0
+    guard let id = json["id"]?.int, id >= 0, id <= TokenizerDescription.largestID,
+      let content = json["content"]?.string
     else {
-      throw TextError("an entry of added_tokens needs an id (an integer from 0) and a content (a string)")
+      throw TextError(
+        "an entry of added_tokens needs an id from 0 to \(TokenizerDescription.largestID) and a content, a string"
+      )
     }
-    self.id = small
+    self.id = Int32(id)
     self.content = Array(content.utf8)
     singleWord = json["single_word"]?.bool ?? false
     stripsLeft = json["lstrip"]?.bool ?? false

@@ -18,7 +18,7 @@ struct TokenizerDescription {
   private(set) var chatTemplate: String?
 
   /// Larger ids are taken for damage: tables are as long as the largest.
-  private static let largestID: Int64 = 1 << 24
+  static let largestID: Int64 = 1 << 24
 
   /// Reads a tokenizer.
   ///
@@ -34,7 +34,7 @@ struct TokenizerDescription {
     let decoder = try TokenDecoder(json["decoder"])
     strippedSpaces = decoder.strippedSpaces
 
-    let names = try Names(json["model"]?["vocab"], largestID: TokenizerDescription.largestID)
+    let names = try Names(json["model"]?["vocab"])
     readPieces(names, decoder)
     model = try TokenizerDescription.model(
       json["model"], names, isByteLevel: preTokenizer?.isByteLevel ?? false)
@@ -122,23 +122,23 @@ struct TokenizerDescription {
     var table = PairTable(count: entries.count)
     var merged: [UInt8] = []
     for (rank, entry) in entries.enumerated() {
-      let left: Substring
-      let right: Substring
+      let left: String
+      let right: String
       switch entry {
       case .array(let pair) where pair.count == 2:
-        left = pair[0].string?[...] ?? ""
-        right = pair[1].string?[...] ?? ""
+        left = pair[0].string ?? ""
+        right = pair[1].string ?? ""
       case .string(let pair):
         let space = pair.utf8.firstIndex(of: 0x20) ?? pair.endIndex
-        left = pair[..<space]
-        right = pair[space...].dropFirst()
+        left = String(pair[..<space])
+        right = String(pair[space...].dropFirst())
       default:
         throw TextError("model.merges[\(rank)] must be \"a b\" or [\"a\", \"b\"]")
       }
       merged.removeAll(keepingCapacity: true)
       merged.append(contentsOf: left.utf8)
       merged.append(contentsOf: right.utf8)
-      guard let leftID = names.id(String(left)), let rightID = names.id(String(right)),
+      guard let leftID = names.id(left), let rightID = names.id(right),
         let token = names.id(merged)
       else {
         throw TextError(
@@ -169,7 +169,8 @@ private struct Names {
   /// The id of each of the table's numbers.
   private(set) var ids: [Int32] = []
 
-  init(_ json: JSON?, largestID: Int64) throws {
+  init(_ json: JSON?) throws {
+    let largestID = TokenizerDescription.largestID
     guard let vocabulary = json?.object else { throw TextError("model.vocab must be an object") }
     table = ByteTable(capacity: vocabulary.count)
     ids.reserveCapacity(vocabulary.count)

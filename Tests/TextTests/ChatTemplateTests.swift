@@ -87,6 +87,25 @@ import Text
     #expect(message(source) == expected)
   }
 
+  /// Damaged templates render something or are refused.
+  @Test func damage() throws {
+    let golden = try JSON(parsing: Shared.golden("text/jinja.json"))
+    let variables = try #require(golden["variables"]?.object)
+    let sources = try #require(golden["cases"]?.array).compactMap { $0["template"]?.string }
+    var random = SplitMix(state: 6)
+    var refused = 0
+    for round in 0..<2000 {
+      let source = damaged(Array(sources[round % sources.count].utf8), &random)
+      do {
+        _ = try render(String(decoding: source, as: UTF8.self), variables)
+      } catch {
+        #expect("\(error)".hasPrefix("chat template:"))
+        refused += 1
+      }
+    }
+    #expect(refused > 500)
+  }
+
   /// Templates that would take all time, memory or stack end with an error.
   @Test(arguments: [
     "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",

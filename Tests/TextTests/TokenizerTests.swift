@@ -262,6 +262,9 @@ import Text
     #expect(
       failure(["model": ["type": "BPE", "vocab": ["a": 99_999_999], "merges": []], "decoder": decoder])
         .contains("'a'"))
+    #expect(
+      failure(["model": bpe, "decoder": decoder, "added_tokens": [added(1 << 30, "x")]]).contains(
+        "added_tokens"))
     var vocabulary = GGUFVocabulary(model: "gpt2", pre: "nosuch", tokens: [])
     #expect(throws: TextError.self) { try Tokenizer(vocabulary) }
     vocabulary.model = "t5"
