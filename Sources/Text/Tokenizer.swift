@@ -100,10 +100,18 @@ public final class Tokenizer: Sendable {
     Array(try piece(id))
   }
 
-  /// The id of the token that stands for exactly these bytes, special tokens first.
+  /// The id of the token that stands for exactly these bytes: added tokens first, then the lowest id. This
+  /// is a search through the vocabulary, not a look-up.
   public func id(of bytes: some Collection<UInt8>) -> Int32? {
     if let added = addedTokens.first(where: { $0.content.elementsEqual(bytes) }) { return added.id }
-    return Array(bytes).withUnsafeBufferPointer { model.token($0) }
+    var start = 0
+    for (id, end) in pieceEnds.enumerated() {
+      if end - start == bytes.count, end > start, pieces[start..<end].elementsEqual(bytes) {
+        return Int32(id)
+      }
+      start = end
+    }
+    return nil
   }
 
   /// The ids of tokens that belong to the markup, such as `<|im_end|>`.

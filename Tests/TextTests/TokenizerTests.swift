@@ -128,7 +128,9 @@ import Text
     #expect(try tokenizer.encode("<A>").count == 3)
     #expect(try tokenizer.decode([306, 300]) == Array("é<a>".utf8))
     #expect(tokenizer.specialIDs == [300, 301, 302, 303, 304, 305, 306])
-    #expect(tokenizer.id(of: "<a>".utf8) == 300)
+    #expect(tokenizer.id(of: "<a>".utf8) == 300 && tokenizer.id(of: "é".utf8) == 306)
+    #expect(
+      tokenizer.id(of: " ".utf8) == 0x20 && tokenizer.id(of: "ab".utf8) == nil && tokenizer.id(of: []) == nil)
     #expect(tokenizer.vocabularySize == 307)
     #expect(try tokenizer.token(280) == [] && tokenizer.token(99_999) == [])
     #expect(throws: TextError("token id -1 is negative; ids are 0 to 306")) { try tokenizer.decode([-1]) }
