@@ -9,20 +9,32 @@ static clua_dispatch dispatch_of(lua_State *L) {
 }
 
 static int continued(lua_State *L, int status, lua_KContext function);
+static int called_back(lua_State *L, int status, lua_KContext function);
 
 // Swift's frames are gone here, so raising and yielding are safe.
 static int finish(lua_State *L, void *function, int outcome) {
   if (outcome >= 0) return outcome;
-  if (outcome == CLUA_YIELD) return lua_yieldk(L, 0, (lua_KContext)function, continued);
+  lua_KContext context = (lua_KContext)function;
+  if (outcome == CLUA_YIELD) return lua_yieldk(L, 0, context, continued);
+  if (outcome == CLUA_CALL) {
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, context, called_back);
+    return called_back(L, status, context);
+  }
   return lua_error(L);
 }
 
-static int run(lua_State *L, void *function) { return finish(L, function, dispatch_of(L)(L, function, 0)); }
+static int run(lua_State *L, void *function) { return finish(L, function, dispatch_of(L)(L, function, CLUA_CALLED)); }
 
 static int continued(lua_State *L, int status, lua_KContext context) {
   (void)status;
   void *function = (void *)context;
-  return finish(L, function, dispatch_of(L)(L, function, 1));
+  return finish(L, function, dispatch_of(L)(L, function, CLUA_CONTINUED));
+}
+
+static int called_back(lua_State *L, int status, lua_KContext context) {
+  void *function = (void *)context;
+  int reason = status == LUA_OK || status == LUA_YIELD ? CLUA_RETURNED : CLUA_RAISED;
+  return finish(L, function, dispatch_of(L)(L, function, reason));
 }
 
 static int called(lua_State *L) { return run(L, lua_touserdata(L, lua_upvalueindex(2))); }

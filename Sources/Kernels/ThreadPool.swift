@@ -53,6 +53,25 @@ public final class ThreadPool: @unchecked Sendable {
     }
   }
 
+  private static let serialKey: pthread_key_t = {
+    var key = pthread_key_t()
+    pthread_key_create(&key, nil)
+    return key
+  }()
+
+  private static var isSerial: Bool { pthread_getspecific(serialKey) != nil }
+
+  /// Runs `body` with all regions that it begins on this thread alone. For small computations beside a large one on
+  /// another thread, which then keeps the pool and OpenBLAS's threads.
+  public static func serially<Result, Failure: Error>(
+    _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let before = pthread_getspecific(serialKey)
+    pthread_setspecific(serialKey, UnsafeRawPointer(bitPattern: 1))
+    defer { pthread_setspecific(serialKey, before) }
+    return try body()
+  }
+
   /// Calls `body` once for each piece of `0..<count`, pieces being `grain` long but for the last, on all threads.
   /// A region inside a region, or beside one on another thread, runs on its calling thread.
   ///
@@ -67,7 +86,7 @@ public final class ThreadPool: @unchecked Sendable {
     let grain = max(1, grain)
     let pieces = (count + grain - 1) / grain
     func run(_ piece: Int, _ slot: Int) { body(piece * grain..<min(count, (piece + 1) * grain), slot) }
-    guard pieces > 1, threadCount > 1, pthread_mutex_trylock(regionLock) == 0 else {
+    guard pieces > 1, threadCount > 1, !Self.isSerial, pthread_mutex_trylock(regionLock) == 0 else {
       for piece in 0..<pieces { run(piece, 0) }
       return
     }

@@ -6,6 +6,7 @@ extension Registry {
     let registry = Registry()
     registry.addSystem()
     registry.addJobs()
+    registry.addTensors()
     registry.addRegistry()
     return registry
   }

@@ -17,6 +17,8 @@ package final class Job: LuaObject {
   var waiters = 0
   /// What the job waits for, and what pushes the results of the call that waits.
   var pending: Pending?
+  /// Whether the job's operations go on the tape: `mid.no_grad` belongs to the job that called it.
+  var isRecording = true
   /// How many values the job's next resumption takes: at first its function's arguments, later none.
   var arguments: Int32
   /// How many results the finished function left on the job's stack.

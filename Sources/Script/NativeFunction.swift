@@ -7,6 +7,13 @@ package typealias LuaPointer = OpaquePointer
 package typealias Work = () throws -> Completion
 package typealias Completion = (Stack) throws -> Results
 
+/// What holds while a Lua function runs that a native function was given: `enter` sets it and returns what was
+/// before, `leave` puts that back, after an error too. The Lua function may wait.
+package struct Scope {
+  let enter: () -> Int
+  let leave: (Int) -> Void
+}
+
 /// One argument, option, or property, as the person who calls it sees it. Feeds error messages, `help` and
 /// stubs.
 package final class Parameter: Sendable {
@@ -64,6 +71,8 @@ package final class NativeFunction {
     case long((Call) throws -> Work)
     /// Says what it waits for; other jobs run meanwhile.
     case waiting((Call) throws -> Wait)
+    /// Calls its first argument with the others.
+    case scoped(Scope)
   }
 
   /// As a person writes it: `mid.clock`, `model:generate`.
@@ -112,19 +121,34 @@ package final class NativeFunction {
     case .immediate(let body): return try body(call).count
     case .long(let body): return try call.state.scheduler.run(body(call), for: call)
     case .waiting(let body): return try call.state.scheduler.wait(body(call), for: call)
+    case .scoped(let scope):
+      guard call[1].isFunction else { throw call[1].mismatch("function") }
+      lua_settop(lua, given)
+      lua_pushinteger(lua, lua_Integer(scope.enter()))
+      lua_rotate(lua, 1, 1)
+      return CLUA_CALL
     }
+  }
+
+  /// Ends the scope of a function that was called, and hands on its results or its error.
+  func leaveScope(_ lua: LuaPointer, raising: Bool) -> Int32 {
+    guard case .scoped(let scope) = body else { preconditionFailure("\(name) calls no function") }
+    scope.leave(Int(lua_tointegerx(lua, 1, nil)))
+    return raising ? CLUA_RAISE : lua_gettop(lua) - 1
   }
 }
 
 /// The one function of Swift that Lua's trampolines call. It never raises: it tells the trampoline what to
 /// do.
-let dispatch: clua_dispatch = { lua, function, continued in
+let dispatch: clua_dispatch = { lua, function, reason in
   let lua = lua!
   return Unmanaged<NativeFunction>.fromOpaque(function!)._withUnsafeGuaranteedRef { function in
     do {
-      return continued == 0
-        ? try function.invoke(lua)
-        : try LuaState.of(lua).scheduler.finish(lua)
+      switch Int(reason) {
+      case CLUA_CALLED: return try function.invoke(lua)
+      case CLUA_CONTINUED: return try LuaState.of(lua).scheduler.finish(lua)
+      default: return function.leaveScope(lua, raising: reason == CLUA_RAISED)
+      }
     } catch {
       return fail(error, in: function, lua)
     }
@@ -143,6 +167,8 @@ private func fail(_ error: any Error, in function: NativeFunction, _ lua: LuaPoi
     return CLUA_RAISE
   }
   var message = "\(error)"
+  // An operation's own error says `reshape: …`; the function's name says it already.
+  if message.hasPrefix("\(function.shortName): ") { message.removeFirst(function.shortName.count + 2) }
   if !message.hasPrefix(function.name) { message = "\(function.name): \(message)" }
   luaL_where(lua, 1)
   lua_pushstring(lua, message)

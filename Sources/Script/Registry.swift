@@ -41,6 +41,14 @@ package final class Registry {
     add(name, parameters, returns, doc, example, .waiting(body))
   }
 
+  /// A function of `mid` that calls a function which it is given: see `Scope`.
+  func scopedFunction(
+    _ name: String, _ doc: String, _ parameters: [Parameter], returns: String = "", example: String = "",
+    _ scope: Scope
+  ) {
+    add(name, parameters, returns, doc, example, .scoped(scope))
+  }
+
   /// A constant of `mid`.
   package func value(_ name: String, _ value: any LuaPushable) {
     values.append((name, value))

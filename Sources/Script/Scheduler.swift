@@ -1,5 +1,6 @@
 import CLua
 import Glibc
+import Tensor
 
 /// Runs jobs on the Lua thread, each until it waits for something: a native operation on the worker thread, a
 /// time, another job. Whoever owns the main loop (the prompt, or a script that waits) gives it turns.
@@ -110,7 +111,11 @@ package final class Scheduler {
     var count: Int32 = 0
     let arguments = max(0, job.arguments)
     job.arguments = -1
+    let wasRecording = Tape.isRecording
+    Tape.isRecording = job.isRecording
     let status = clua_resume(job.lua, state.lua, arguments, &count, 1)
+    job.isRecording = Tape.isRecording
+    Tape.isRecording = wasRecording
     current = outer
     switch status {
     case LUA_YIELD:
@@ -151,7 +156,8 @@ package final class Scheduler {
     guard let job = try yieldingJob(call.lua) else {
       return try engine.runInline(work)(call.stack).count
     }
-    let operation = Operation(work)
+    let isRecording = Tape.isRecording
+    let operation = Operation { try Tape.recording(isRecording, work) }
     job.pending = .operation(operation)
     engine.submit(operation)
     return CLUA_YIELD

@@ -63,8 +63,11 @@ public enum Tape {
     return key
   }()
 
-  /// True unless inside `withoutRecording`.
-  public static var isRecording: Bool { pthread_getspecific(key) == nil }
+  /// True unless inside `withoutRecording`. Whoever switches between tasks on a thread sets it for each.
+  public package(set) static var isRecording: Bool {
+    get { pthread_getspecific(key) == nil }
+    set { pthread_setspecific(key, newValue ? nil : UnsafeRawPointer(bitPattern: 1)) }
+  }
 
   /// Runs `body` with recording as it was where the work was ordered: true if `isRecording` says so.
   public static func recording<Result, Failure: Error>(
@@ -77,9 +80,16 @@ public enum Tape {
   public static func withoutRecording<Result, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    let before = pthread_getspecific(key)
-    pthread_setspecific(key, UnsafeRawPointer(bitPattern: 1))
-    defer { pthread_setspecific(key, before) }
+    try recording(false, body)
+  }
+
+  /// Runs `body` with or without recording, on this thread.
+  package static func recording<Result, Failure: Error>(
+    _ isOn: Bool, _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let before = isRecording
+    isRecording = isOn
+    defer { isRecording = before }
     return try body()
   }
 }

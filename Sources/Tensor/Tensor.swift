@@ -1,5 +1,6 @@
 // The tensor: a view of storage, and its place on the tape.
 import Kernels
+import Synchronization
 
 /// An n-dimensional array of 32-bit floats: a shape and strides over shared storage.
 ///
@@ -19,8 +20,13 @@ public final class Tensor: @unchecked Sendable {
   public var requiresGradient = false {
     didSet { if !requiresGradient { gradient = nil } }
   }
-  /// The accumulated gradient of a leaf, contiguous and of the same shape.
-  public internal(set) var gradient: Tensor?
+  /// The accumulated gradient of a leaf, contiguous and of the same shape. May be asked for while another thread
+  /// computes.
+  public internal(set) var gradient: Tensor? {
+    get { lockedGradient.withLock { $0 } }
+    set { lockedGradient.withLock { $0 = newValue } }
+  }
+  private let lockedGradient = Mutex<Tensor?>(nil)
   /// The operation that made this tensor, if it was recorded.
   var node: Node?
 
@@ -95,6 +101,9 @@ public final class Tensor: @unchecked Sendable {
   public func detached() -> Tensor {
     Tensor(storage: storage, shape: shape, strides: strides, offset: offset)
   }
+
+  /// Whether no operation made this tensor, so that it may require a gradient.
+  package var isLeaf: Bool { node == nil }
 
   /// Whether a gradient can flow to this tensor.
   var needsGradient: Bool { requiresGradient || node != nil }

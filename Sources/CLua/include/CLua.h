@@ -16,9 +16,12 @@ static const int CLUA_REGISTRY = LUA_REGISTRYINDEX;
 // What a native function returns: a number of results (>= 0) on top of the stack, or one of these.
 static const int CLUA_RAISE = -1;  // raise the value on top of the stack
 static const int CLUA_YIELD = -2;  // yield to the scheduler
+static const int CLUA_CALL = -3;   // call the function at index 2 with what lies above it, keeping index 1
 
-// Calls `function`, or continues it when it had yielded.
-typedef int (*clua_dispatch)(lua_State *L, void *function, int continued);
+// Why `function` is entered: it was called; what it yielded for is there; the function that it called returned
+// (with its results from index 2) or raised the value on top of the stack.
+enum { CLUA_CALLED, CLUA_CONTINUED, CLUA_RETURNED, CLUA_RAISED };
+typedef int (*clua_dispatch)(lua_State *L, void *function, int reason);
 
 // The pointer that each state carries for its owner; coroutines share their main thread's.
 static inline void *clua_owner(lua_State *L) { return *(void **)lua_getextraspace(L); }

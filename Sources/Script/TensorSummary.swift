@@ -1,0 +1,55 @@
+// How a tensor prints: its shape, its values as far as they fit, and what the rest is like.
+import Glibc
+import Tensor
+
+extension Tensor {
+  /// `Tensor [2, 3]` and rows of values. Where there are many, the middle is left out and a line says between what
+  /// bounds the values lie.
+  package var summary: String {
+    let values = self.values
+    let marks = requiresGradient ? ", requires_grad" : isLeaf ? "" : ", recorded"
+    if rank == 0 { return "Tensor \(short(values[0]))\(marks)" }
+    let title = "Tensor \(shape)\(marks)"
+    if values.isEmpty { return title }
+    let columns = shape[rank - 1]
+    let rows = values.count / columns
+    let (rowPlaces, columnPlaces) = (visible(rows, limit: 8), visible(columns, limit: 8))
+    let cells = rowPlaces.map { row in
+      columnPlaces.map { column in row.flatMap { r in column.map { short(values[r * columns + $0]) } } ?? "…"
+      }
+    }
+    let width = cells.joined().map(\.count).max() ?? 0
+    let lines = zip(rowPlaces, cells).map { row, cells in
+      row == nil
+        ? "  …"
+        : "  " + cells.map { String(repeating: " ", count: width - $0.count) + $0 }.joined(separator: "  ")
+    }
+    let isWhole = rowPlaces.count == rows && columnPlaces.count == columns
+    return ([title + (isWhole ? "" : "  " + statistics(values))] + lines).joined(separator: "\n")
+  }
+
+  /// Places that are shown, with nil for those left out in the middle.
+  private func visible(_ count: Int, limit: Int) -> [Int?] {
+    guard count > limit else { return Array(0..<count) }
+    return Array(0..<limit / 2) + [nil] + Array(count - limit / 2..<count)
+  }
+
+  private func statistics(_ values: [Float]) -> String {
+    let finite = values.filter(\.isFinite)
+    guard let low = finite.min(), let high = finite.max() else { return "no finite value" }
+    let mean = finite.reduce(0.0) { $0 + Double($1) } / Double(finite.count)
+    let others = values.count - finite.count
+    return "\(short(low)) to \(short(high)), mean \(short(Float(mean)))"
+      + (others > 0 ? ", \(others) not finite" : "")
+  }
+}
+
+/// Five digits, as `%.5g` writes them.
+private func short(_ value: Float) -> String {
+  withVaList([Double(value)]) { arguments in
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) { buffer in
+      vsnprintf(buffer.baseAddress, buffer.count, "%.5g", arguments)
+      return String(cString: buffer.baseAddress!)
+    }
+  }
+}
