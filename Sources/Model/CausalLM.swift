@@ -70,7 +70,7 @@ public final class CausalLM: @unchecked Sendable {
     let table = RotaryTable(positions: positions, frequencies: rotaryFrequencies)
     var x = try weights.embedding.embedding(tokens)
     for (index, layer) in weights.layers.enumerated() {
-      try Interrupt.check()
+      try Cancellation.check()
       let attended = try layer.attention(x, table: table, epsilon: epsilon) { q, k, v in
         try attend(index, q, k, v)
       }

@@ -20,6 +20,7 @@ package struct Argument {
 
   package var isString: Bool { lua_type(lua, index) == LUA_TSTRING }
   package var isNumber: Bool { lua_type(lua, index) == LUA_TNUMBER }
+  package var isInteger: Bool { lua_isinteger(lua, index) != 0 }
   package var isTable: Bool { lua_type(lua, index) == LUA_TTABLE }
   package var isFunction: Bool { lua_type(lua, index) == LUA_TFUNCTION }
 

@@ -7,6 +7,10 @@ extension Registry {
     registry.addSystem()
     registry.addJobs()
     registry.addTensors()
+    registry.addText()
+    registry.addData()
+    registry.addModels()
+    registry.addTraining()
     registry.addRegistry()
     return registry
   }

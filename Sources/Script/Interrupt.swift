@@ -1,4 +1,5 @@
 import CLua
+import Kernels
 
 /// Ctrl-C. The first press stops the evaluation at its next safe point; the second also stops a background job that
 /// holds the Lua thread. The process itself never dies of it.
@@ -6,6 +7,7 @@ package enum Interrupt {
   /// Makes Ctrl-C stop what runs on this thread, which is to be the one that runs Lua, and wake its main loop.
   package static func install(waking scheduler: Scheduler) {
     clua_install_interrupt(scheduler.wakeDescriptor)
+    Cancellation.setPoll { isInterrupted() }
   }
 
   /// Whether Ctrl-C was pressed since the last `clear()`.

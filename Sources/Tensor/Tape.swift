@@ -69,13 +69,6 @@ public enum Tape {
     set { pthread_setspecific(key, newValue ? nil : UnsafeRawPointer(bitPattern: 1)) }
   }
 
-  /// Runs `body` with recording as it was where the work was ordered: true if `isRecording` says so.
-  public static func recording<Result, Failure: Error>(
-    _ isRecording: Bool, _ body: () throws(Failure) -> Result
-  ) throws(Failure) -> Result {
-    isRecording ? try body() : try withoutRecording(body)
-  }
-
   /// Runs `body` without recording, on this thread.
   public static func withoutRecording<Result, Failure: Error>(
     _ body: () throws(Failure) -> Result

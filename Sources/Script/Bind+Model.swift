@@ -1,0 +1,336 @@
+// Language models: loading, looking at text, sampling, log-probabilities with gradients, saving.
+import Kernels
+import Model
+import Tensor
+import Text
+import Train
+
+extension LanguageModel: LuaObject {
+  package var nativeBytes: Int { network.parameterCount * MemoryLayout<Float>.stride }
+}
+
+/// A forest that a script builds up.
+package final class Batch: LuaObject {
+  package var forest = Forest()
+}
+
+/// Options that all ways of sampling share, in TRL's names.
+private let samplingOptions = [
+  Parameter("temperature", "number", "divides the logits; 0 is greedy", default: .number(1)),
+  Parameter("top_k", "integer", "keep the k most probable tokens; 0 keeps all", default: .integer(0)),
+  Parameter(
+    "top_p", "number", "keep the fewest tokens whose probabilities reach this sum", default: .number(1)),
+  Parameter(
+    "min_p", "number", "keep tokens at least this share as probable as the first", default: .number(0)),
+  Parameter("seed", "integer", "what random numbers are made from", default: .integer(0)),
+  Parameter("step", "integer", "mixed into the seed, so that steps differ", default: .integer(0)),
+  Parameter("stop", "string[]", "texts that end a completion", optional: true),
+]
+
+extension Registry {
+  /// `mid.load`, `mid.batch` and the types `Model` and `Batch`.
+  package func addModels() {
+    longFunction(
+      "load", "Loads a model: a Hugging Face folder, a GGUF file, or a name in the model cache.",
+      [
+        Parameter(
+          "path", "string", "folder, file, or a name under $MIDTRAIN_MODELS or ~/.cache/midtrain/models")
+      ],
+      returns: "Model", example: "model = mid.load \"SmolLM2-135M-Instruct\""
+    ) { call in
+      let path = try call[1].string()
+      return {
+        let model = try LanguageModel.load(path)
+        return { try $0.return(model) }
+      }
+    }
+
+    function(
+      "batch", "An empty batch: segments of tokens that may hang off each other, computed as one.",
+      returns: "Batch", example: "batch = mid.batch()"
+    ) { call in try call.return(Batch()) }
+
+    addModelType()
+    addBatchType()
+  }
+
+  private func addModelType() {
+    type(LanguageModel.self, "Model") { type in
+      type.describe = { $0.summary }
+      type.property("tokenizer", "Tokenizer", "The model's tokenizer.") { model, stack in
+        try stack.return(try model.requireTokenizer())
+      }
+      type.property("path", "string", "Where it was loaded from.") { model, stack in
+        try stack.return(model.path)
+      }
+      type.property("config", "table", "Sizes and constants of the network, by Hugging Face's names.") {
+        model, stack in
+        try stack.return(model.configTable)
+      }
+      type.property("eos_ids", "integer[]", "Tokens that end a completion.") { model, stack in
+        try stack.return(model.stopIDs.sorted())
+      }
+      type.method(
+        "num_parameters", "Number of weights.", returns: "integer", example: "print(model:num_parameters())"
+      ) { model, call in try call.return(model.network.parameterCount) }
+      type.method(
+        "parameters", "All weights by their checkpoint names. Changes of a tensor change the model.",
+        returns: "table<string, Tensor>", example: "w = model:parameters()[\"model.norm.weight\"]"
+      ) { model, call in
+        try call.return(
+          Table(model.network.parameters.map { (name: $0.name, value: $0.tensor as any LuaPushable) }))
+      }
+      addScoring(type)
+      addSampling(type)
+      type.longMethod(
+        "logprobs",
+        """
+        Log-probability of every token of a batch given all before it in its branch, as a tensor with gradient: one \
+        number per token in packed order, 0 where there is nothing before or a segment is not scored.
+        """,
+        [
+          Parameter("batch", "Batch"),
+          .options([
+            Parameter("entropy", "boolean", "also give the entropies in nats", default: .boolean(false))
+          ]),
+        ], returns: "Tensor, Tensor?", example: "lp = model:logprobs(batch); (-lp:mean()):backward()"
+      ) { model, call in
+        let forest = try call[1].object(Batch.self).forest
+        let entropy = try call.options(2)["entropy"].boolean()
+        return {
+          let result = try model.network.logProbs(forest, entropy: entropy)
+          return { try entropy ? $0.return(result.logProbs, result.entropy) : $0.return(result.logProbs) }
+        }
+      }
+      type.longMethod(
+        "save", "Writes a Hugging Face folder: weights, configuration, tokenizer.",
+        [Parameter("dir", "string")], example: "model:save \"checkpoints/first\""
+      ) { model, call in
+        let path = try call[1].string()
+        return {
+          try model.save(to: path)
+          return { _ in .none }
+        }
+      }
+    }
+  }
+
+  private func addScoring(_ type: LuaType<LanguageModel>) {
+    type.longMethod(
+      "score", "Log-probabilities of ids[2..n], each given all ids before it.",
+      [Parameter("ids", "integer[]")],
+      returns: "number[]", example: "lp = model:score(model.tokenizer:encode \"2 + 2 = 4\")"
+    ) { model, call in
+      let ids = try model.ids(call[1])
+      return {
+        let scores = try model.network.score(ids)
+        return { try $0.return(scores) }
+      }
+    }
+    type.longMethod(
+      "entropy", "Entropy in nats of the next-token distribution after each token.",
+      [
+        Parameter("text", "string|integer[]"),
+        .options([
+          Parameter("top_k", "integer", "of the renormalised k most probable tokens only", optional: true)
+        ]),
+      ], returns: "number[]", example: "H = model:entropy(\"1 + 1 = 2\", { top_k = 16 })"
+    ) { model, call in
+      let ids = try model.ids(call[1])
+      let topK = try call.options(2)["top_k"].optional?.integer(min: 1)
+      return {
+        let entropies = try model.network.entropy(ids, topK: topK)
+        return { try $0.return(entropies) }
+      }
+    }
+  }
+
+  private func addSampling(_ type: LuaType<LanguageModel>) {
+    type.longMethod(
+      "generate", "Continues a text. A sample depends on the seed and its number alone.",
+      [
+        Parameter("text", "string|integer[]"),
+        .options(
+          [
+            Parameter("max_tokens", "integer", "most tokens to write", default: .integer(64)),
+            Parameter("n", "integer", "number of samples", default: .integer(1)),
+          ] + samplingOptions),
+      ], returns: "table[]", example: "model:generate(\"2 + 3 =\", { n = 4, max_tokens = 8 })[1].text"
+    ) { model, call in
+      let ids = try model.ids(call[1])
+      let options = try call.options(2)
+      let (count, limit) = (try options["n"].integer(min: 1), try options["max_tokens"].integer(min: 1))
+      let sampling = try Sampling(options)
+      return {
+        var forest = Forest()
+        let prompt = try forest.add(ids)
+        let groups = try sampling.run(model, forest, [prompt], count, limit)
+        return { try $0.return(groups[0]) }
+      }
+    }
+    type.longMethod(
+      "rollout", "Samples completions of segments of a batch. What they share is computed once.",
+      [
+        Parameter("batch", "Batch"),
+        Parameter("segments", "integer[]", "numbers of the segments to go on from"),
+        .options(
+          [
+            Parameter("num_generations", "integer", "completions of each segment", default: .integer(1)),
+            Parameter("max_completion_length", "integer", "most tokens of one", default: .integer(64)),
+          ] + samplingOptions),
+      ], returns: "table[][]",
+      example: "groups = model:rollout(batch, { s }, { num_generations = 8, temperature = 0.8 })"
+    ) { model, call in
+      let forest = try call[1].object(Batch.self).forest
+      let segments = try call[2].integers().map { Int($0) - 1 }
+      let options = try call.options(3)
+      let count = try options["num_generations"].integer(min: 1)
+      let limit = try options["max_completion_length"].integer(min: 1)
+      let sampling = try Sampling(options)
+      return {
+        let groups = try sampling.run(model, forest, segments, count, limit)
+        return { try $0.return(groups) }
+      }
+    }
+  }
+
+  private func addBatchType() {
+    type(Batch.self, "Batch") { type in
+      type.describe = { "batch of \($0.forest.count) tokens in \($0.forest.segments.count) segments" }
+      type.method(
+        "segment", "Adds tokens, after those of another segment if a parent is given.",
+        [
+          Parameter("ids", "integer[]"),
+          .options([
+            Parameter("parent", "integer", "number of the segment before", optional: true),
+            Parameter(
+              "offset", "integer", "how many of the parent's tokens come before; all by default",
+              optional: true),
+            Parameter(
+              "temperature", "number", "divides the logits that predict these tokens", default: .number(1)),
+            Parameter(
+              "score", "boolean", "whether these tokens get log-probabilities", default: .boolean(true)),
+          ]),
+        ], returns: "integer", example: "s = batch:segment({ 1, 2, 3 }, { parent = trunk, offset = 10 })"
+      ) { batch, call in
+        let options = try call.options(2)
+        let number = try batch.forest.add(
+          call[1].integers(), parent: options["parent"].optional?.integer(min: 1).advanced(by: -1),
+          offset: options["offset"].optional?.integer(min: 0),
+          temperature: Float(options["temperature"].number(above: 0)), isScored: options["score"].boolean())
+        return try call.return(number + 1)
+      }
+      type.method(
+        "range", "The first and last place of a segment in packed order, counted from 1.",
+        [Parameter("segment", "integer")], returns: "integer, integer",
+        example: "first, last = batch:range(s)"
+      ) { batch, call in
+        let rows = try batch.rows(call[1].integer(min: 1), call[1])
+        return try call.return(rows.lowerBound + 1, rows.upperBound)
+      }
+      type.method(
+        "spread",
+        """
+        A tensor with one number per token: for each segment a value for all its tokens or a list with one for each; \
+        0 for segments that are not named.
+        """,
+        [Parameter("values", "table<integer, number|number[]>")], returns: "Tensor",
+        example: "weights = batch:spread { [s] = 0.5 }"
+      ) { batch, call in
+        let result = Tensor(repeating: 0, shape: [batch.forest.count])
+        for (key, value) in try call[1].pairs() {
+          let rows = try batch.rows(key.integer(min: 1), key)
+          if value.isTable {
+            let values = try value.floats()
+            guard values.count == rows.count else {
+              throw value.error(
+                "expected \(rows.count) numbers, one per token of the segment, got \(values.count)")
+            }
+            values.withUnsafeBufferPointer {
+              (result.pointer + rows.lowerBound).update(from: $0.baseAddress!, count: rows.count)
+            }
+          } else {
+            (result.pointer + rows.lowerBound).update(repeating: Float(try value.number()), count: rows.count)
+          }
+        }
+        return try call.return(result)
+      }
+      type.metamethod(.len) { call in try call.return(call[1].object(Batch.self).forest.count) }
+    }
+  }
+}
+
+extension Batch {
+  fileprivate func rows(_ segment: Int, _ argument: Argument) throws -> Range<Int> {
+    guard forest.segments.indices.contains(segment - 1) else {
+      throw argument.error("there is no segment \(segment); the batch has \(forest.segments.count)")
+    }
+    return forest.segments[segment - 1].rows
+  }
+}
+
+/// Sampling options of a call.
+private struct Sampling {
+  var options = SamplingOptions()
+  var stop: [[UInt8]] = []
+
+  init(_ given: Options) throws {
+    options.temperature = Float(try given["temperature"].number(min: 0))
+    options.topK = try given["top_k"].integer(min: 0)
+    options.topP = Float(try given["top_p"].number(above: 0, max: 1))
+    options.minP = Float(try given["min_p"].number(min: 0, max: 1))
+    options.seed = UInt64(bitPattern: Int64(try given["seed"].integer()))
+    options.step = UInt64(bitPattern: Int64(try given["step"].integer()))
+    stop = try given["stop"].optional?.elements().map { try $0.bytes() } ?? []
+  }
+
+  func run(
+    _ model: LanguageModel, _ forest: Forest, _ segments: [Int], _ count: Int, _ limit: Int
+  ) throws -> [[Table]] {
+    let groups = try model.generate(
+      forest, from: segments, count: count, maxTokens: limit, options: options, stop: stop)
+    return try groups.map { group in
+      try group.map { completion in
+        [
+          "ids": completion.ids, "text": try model.tokenizer.map { Bytes(try $0.decode(completion.ids)) },
+          "logprobs": completion.logProbs, "finish_reason": completion.finishReason.rawValue,
+        ]
+      }
+    }
+  }
+}
+
+extension LanguageModel {
+  /// Token ids from a list of them or from text.
+  fileprivate func ids(_ argument: Argument) throws -> [Int32] {
+    let ids: [Int32]
+    if argument.isString {
+      ids = try requireTokenizer().encode(argument.bytes())
+    } else if argument.isTable {
+      ids = try argument.integers()
+    } else {
+      throw argument.mismatch("text or a list of token ids")
+    }
+    if let wrong = ids.first(where: { $0 < 0 || Int($0) >= network.config.vocabSize }) {
+      throw argument.error("token id \(wrong) is outside of the vocabulary of \(network.config.vocabSize)")
+    }
+    guard ids.count <= network.config.maxPositionEmbeddings else {
+      throw argument.error(
+        "\(ids.count) tokens do not fit in a context of \(network.config.maxPositionEmbeddings)")
+    }
+    return ids
+  }
+
+  fileprivate var configTable: Table {
+    let config = network.config
+    return [
+      "model_type": config.architecture.rawValue, "vocab_size": config.vocabSize,
+      "hidden_size": config.hiddenSize,
+      "intermediate_size": config.intermediateSize, "num_hidden_layers": config.numHiddenLayers,
+      "num_attention_heads": config.numAttentionHeads, "num_key_value_heads": config.numKeyValueHeads,
+      "head_dim": config.headDim, "rms_norm_eps": config.rmsNormEps, "rope_theta": config.ropeTheta,
+      "max_position_embeddings": config.maxPositionEmbeddings,
+      "tie_word_embeddings": config.tieWordEmbeddings,
+    ]
+  }
+}
