@@ -196,7 +196,7 @@ extension Registry {
       [
         Parameter("dim", "integer"), Parameter("first", "integer"),
         Parameter("last", "integer", default: .integer(-1)),
-      ], returns: "Tensor", example: "tail = t:slice(1, -3)"
+      ], returns: "Tensor", example: "tail = t:slice(1, -2)"
     ) { tensor, call in
       let dim = try call[1].dimension(of: tensor)
       let size = tensor.shape[dim]

@@ -218,6 +218,27 @@ extension ScriptTests {
         """)
     }
 
+    @Test func examplesRun() throws {
+      let state = makeState()
+      let entries = state.registry.entries.filter {
+        $0.name.hasPrefix("tensor:") || ["mid.tensor", "mid.no_grad"].contains($0.name)
+      }
+      #expect(entries.count >= 30)
+      for entry in entries {
+        #expect(!entry.doc.isEmpty && (entry.kind == .property) == entry.example.isEmpty, "\(entry.name)")
+        try state.run(
+          """
+          print = function() end
+          t, logp, old = mid.tensor { { 1, 2 }, { 3, 4 } }, mid.tensor { -1 }, mid.tensor { -2 }
+          rewards = mid.tensor { 0, 1 }
+          rewards.requires_grad = true
+          loss = rewards:sum()
+          model, batch = { logprobs = function() return t end }, {}
+          """)
+        do { try state.run(entry.example) } catch { Issue.record("\(entry.name): \(error)") }
+      }
+    }
+
     @Test func manyTensorsDoNotPileUp() throws {
       let state = makeState()
       state.memory.softLimit = 1 << 20
