@@ -15,7 +15,7 @@ extension Registry {
     return registry
   }
 
-  /// `mid.registry`.
+  /// `mid.registry` and `mid.source`.
   package func addRegistry() {
     function(
       "registry",
@@ -26,6 +26,14 @@ extension Registry {
       returns: "table[]", example: "for _, entry in ipairs(mid.registry()) do print(entry.name) end"
     ) { call in
       try call.return(call.state.registry.entries)
+    }
+
+    function(
+      "source", "The text of code that is not in a file, such as what was typed at the prompt.",
+      [Parameter("chunk", "string", "a name as in debug.getinfo(f).source")], returns: "string?",
+      example: "print(mid.source(debug.getinfo(f).source))"
+    ) { call in
+      try call.return(call.state.source(of: call[1].string()))
     }
   }
 }

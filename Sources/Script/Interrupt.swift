@@ -1,10 +1,11 @@
 import CLua
 import Kernels
 
-/// Ctrl-C. The first press stops the evaluation at its next safe point; the second also stops a background job that
-/// holds the Lua thread. The process itself never dies of it.
+/// Ctrl-C. The first press stops the evaluation at its next safe point; the second also stops a background
+/// job that holds the Lua thread. The process itself never dies of it.
 package enum Interrupt {
-  /// Makes Ctrl-C stop what runs on this thread, which is to be the one that runs Lua, and wake its main loop.
+  /// Makes Ctrl-C stop what runs on this thread, which is to be the one that runs Lua, and wake its main
+  /// loop.
   package static func install(waking scheduler: Scheduler) {
     clua_install_interrupt(scheduler.wakeDescriptor)
     Cancellation.setPoll { isInterrupted() }
@@ -17,6 +18,7 @@ package enum Interrupt {
   package static func clear() { clua_clear_interrupt() }
 }
 
-/// True when the native operation that asks should stop as soon as it can, by throwing any error: the person pressed
-/// Ctrl-C, or the job that it works for was cancelled. Cheap enough for every few milliseconds of work.
+/// True when the native operation that asks should stop as soon as it can, by throwing any error: the person
+/// pressed Ctrl-C, or the job that it works for was cancelled. Cheap enough for every few milliseconds of
+/// work.
 package func isInterrupted() -> Bool { clua_should_stop() != 0 }

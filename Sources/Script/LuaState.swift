@@ -172,7 +172,11 @@ package final class LuaState {
 
   // MARK: Tracebacks
 
-  /// The calls that led to where a stack is now, each Lua line with its source text; it begins with a line end.
+  /// The text of a chunk that is not a file.
+  func source(of chunk: String) -> String? { sources[chunk] }
+
+  /// The calls that led to where a stack is now, each Lua line with its source text; it begins with a line
+  /// end.
   func traceback(of lua: LuaPointer, from firstLevel: Int32) -> String {
     var lines = ["", "stack traceback:"]
     var files = SourceFiles(texts: sources)

@@ -1,7 +1,7 @@
 import Script
 
-/// What the command line asks for. Parsed by hand: the start takes a few milliseconds, and Lua's own order of options
-/// is kept.
+/// What the command line asks for. Parsed by hand: the start takes a few milliseconds, and Lua's own order of
+/// options is kept.
 struct Invocation {
   enum Source: Equatable {
     case file(String)

@@ -3,8 +3,8 @@ import Script
 
 /// Where the Lua library is: the folder that holds `midtrain/init.lua`.
 enum Library {
-  /// Looks at $MIDTRAIN_STDLIB, then in `stdlib` of the executable's folder and those above it (a build folder inside
-  /// the repository), then where an installation puts it.
+  /// Looks at $MIDTRAIN_STDLIB, then in `stdlib` of the executable's folder and those above it (a build
+  /// folder inside the repository), then where an installation puts it.
   ///
   /// - Throws: `ScriptError` that says where it looked.
   static func locate() throws -> String {

@@ -2,8 +2,8 @@ import Glibc
 import Kernels
 import Script
 
-/// Runs what the command line asks for and gives the exit status: 0, 1 after an error, 2 for wrong usage, 130 after
-/// Ctrl-C.
+/// Runs what the command line asks for and gives the exit status: 0, 1 after an error, 2 for wrong usage, 130
+/// after Ctrl-C.
 func run(_ words: [String]) -> Int32 {
   do {
     let invocation = try Invocation(words, fileExists: { access($0, F_OK) == 0 })

@@ -128,6 +128,29 @@ extension ScriptTests {
         """)
     }
 
+    @Test func noGradFollowsItsJob() throws {
+      try makeState().run(
+        """
+        local function look() return (mid.recording() and "r" or "n") .. (mid.work_recording() and "r" or "n") end
+        assert(look() == "rr")
+        local a, b, none = mid.no_grad(function(x) return x, mid.no_grad(look) end, 7)
+        assert(a == 7 and b == "nn" and none == nil)
+        local ok, thrown = pcall(mid.no_grad, error, "value")
+        assert(not ok and thrown == "value" and look() == "rr")
+
+        local seen = {}
+        local inside = mid.spawn(mid.no_grad, function()
+          for i = 1, 3 do table.insert(seen, look()) mid.sleep(0.002) end
+          return pcall(mid.no_grad, function() mid.sleep(0.001) error("x") end)
+        end)
+        local outside = mid.spawn(function() for i = 1, 5 do table.insert(seen, look()) mid.sleep(0.001) end end)
+        mid.no_grad(function() inside:wait() outside:wait() assert(look() == "nn") end)
+        table.sort(seen)
+        assert(table.concat(seen, " ") == "nn nn nn rr rr rr rr rr", table.concat(seen, " "))
+        assert(look() == "rr")
+        """)
+    }
+
     @Test func manyJobsLeakNothing() throws {
       Probe.reset()
       do {

@@ -2,6 +2,7 @@ import CLua
 import Testing
 
 import Script
+import Tensor
 
 /// Everything here shares the process's interrupt flag, so the suites inside run one after the other.
 @Suite(.serialized) struct ScriptTests {}
@@ -36,6 +37,7 @@ func makeState() -> LuaState {
   let registry = Registry()
   registry.addSystem()
   registry.addJobs()
+  registry.addTensors()
   registry.addProbe()
   let state = LuaState(registry)
   try! state.run("mid = require 'midtrain.native'")
@@ -114,6 +116,13 @@ extension Registry {
     }
     function("answer", "A table.") { call in
       try call.return(["ids": [Int32(1), 2], "text": "x", "none": nil as Int?] as Table)
+    }
+    function("recording", "Whether operations are recorded.") { call in try call.return(Tape.isRecording) }
+    longFunction("work_recording", "Whether operations are recorded where long work runs.") { _ in
+      {
+        let isRecording = Tape.isRecording
+        return { try $0.return(isRecording) }
+      }
     }
     function("nothing", "Nothing.") { _ in .none }
     function("nested.deep.name", "In a table of a table.") { call in try call.return("deep") }
