@@ -21,6 +21,9 @@ final class LineEditor {
   /// Readline's callbacks carry no context. There is one terminal, so there is one editor.
   nonisolated(unsafe) private static var shared: LineEditor?
 
+  /// Set when the process goes on after Ctrl-Z; the shell has changed the terminal's modes meanwhile.
+  nonisolated(unsafe) private static var wasSuspended = false
+
   init(historyPath: String, complete: @escaping (String) -> [String]) {
     self.historyPath = historyPath
     self.complete = complete
@@ -40,6 +43,7 @@ final class LineEditor {
     stifle_history(10_000)
     read_history(historyPath)
     close(open(historyPath, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0o600))
+    signal(SIGCONT) { _ in LineEditor.wasSuspended = true }
     atexit { if LineEditor.shared?.isVisible == true { rl_callback_handler_remove() } }
   }
 
@@ -135,6 +139,16 @@ final class LineEditor {
       fflush(rl_outstream)
     }
     if let last { lastCharacter = last }
+  }
+
+  /// Takes the terminal back after Ctrl-Z.
+  func showAgainIfSuspended() {
+    guard Self.wasSuspended else { return }
+    Self.wasSuspended = false
+    guard isVisible else { return }
+    rl_prep_terminal(1)
+    rl_on_new_line()
+    rl_redisplay()
   }
 
   /// Shows the line again after such output.

@@ -15,11 +15,9 @@ final class Prompt {
 
   init(_ state: LuaState) { self.state = state }
 
-  /// Serves the person until they leave; gives the exit status.
-  func run() -> Int32 {
-    isTerminal ? runTerminal() : runPipe()
-    fflush(nil)
-    return 0
+  /// Serves the person until they leave.
+  func run() {
+    if isTerminal { runTerminal() } else { runPipe() }
   }
 
   private static var historyPath: String {
@@ -60,7 +58,7 @@ final class Prompt {
       pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
       pollfd(fd: state.scheduler.wakeDescriptor, events: Int16(POLLIN), revents: 0),
     ]
-    poll(&descriptors, 2, state.scheduler.timeout)
+    if poll(&descriptors, 2, state.scheduler.timeout) < 0 { editor.showAgainIfSuspended() }
     if state.scheduler.hasJobs || descriptors[1].revents != 0 {
       state.scheduler.turn()
       editor.showAgain()

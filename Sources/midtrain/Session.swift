@@ -44,15 +44,28 @@ private struct Session {
       try runScripts(invocation)
     } catch let error as ScriptError where error.kind == .interrupted {
       Terminal.report("\(error)")
-      if !invocation.isInteractive { exit(130) }  // without waiting for what a worker still does
+      if !invocation.isInteractive { leave(130) }
       Interrupt.clear()
     } catch {
       Terminal.report("\(error)")
-      if !invocation.isInteractive { exit(1) }
+      if !invocation.isInteractive { leave(1) }
     }
-    if invocation.isInteractive || startsPrompt(invocation) { return Prompt(state).run() }
-    fflush(nil)
+    if invocation.isInteractive || startsPrompt(invocation) {
+      Prompt(state).run()
+      leave(0)
+    }
     return state.scheduler.reportedFailures == 0 ? 0 : 1
+  }
+
+  /// Ends the process while jobs may still run: they are cancelled and come to their ends, unless Ctrl-C is pressed
+  /// again.
+  private func leave(_ status: Int32) -> Never {
+    Interrupt.clear()
+    state.scheduler.onFailure = { _ in }
+    let isClean = (try? state.scheduler.cancelAll()) != nil
+    fflush(nil)
+    // The libraries' own clean-up would pull memory from under a worker that still computes.
+    if isClean { exit(status) } else { _exit(status) }
   }
 
   /// Nothing to run and a person to talk to.

@@ -130,6 +130,18 @@ extension ScriptTests {
       #expect(text.contains("    5 │ f()"))
     }
 
+    @Test func everythingIsDocumented() {
+      let entries = Registry.complete().entries
+      #expect(Set(entries.map(\.name)).count == entries.count)
+      for entry in entries {
+        #expect(entry.doc.hasSuffix("."), "\(entry.name) has no sentence that says what it does")
+        for parameter in entry.parameters + entry.parameters.flatMap(\.options) {
+          #expect(!parameter.name.isEmpty && !parameter.type.isEmpty, "\(entry.name)")
+        }
+        #expect(entry.kind == .property || !entry.example.isEmpty, "\(entry.name) has no example")
+      }
+    }
+
     @Test func incompleteTextIsToldFromWrongText() throws {
       let state = makeState()
       let incomplete = #expect(throws: ScriptError.self) {

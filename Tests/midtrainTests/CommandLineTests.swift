@@ -86,6 +86,13 @@ import Testing
     let outcome = try midtrain(["-e", "mid.spawn(function() mid.sleep(0.05) print 'late' end) print 'early'"])
     #expect(outcome.output == "early\nlate\n")
     #expect(outcome.status == 0)
+    let stopped = try midtrain([
+      "-e",
+      "mid.spawn(function() local _ <close> = setmetatable({}, { __close = function() print 'closed' end }) "
+        + "mid.sleep(1000) end) mid.sleep(0.05) error 'over'",
+    ])
+    #expect(stopped.output == "closed\n")
+    #expect(stopped.status == 1)
     let failed = try midtrain(["-e", "mid.spawn(function() error 'lost' end)"])
     #expect(failed.status == 1)
     #expect(failed.errors.contains("job 1 failed: (command line):1: lost"))

@@ -143,7 +143,7 @@ import Testing
     try terminal.expect("\n23\n> ")
   }
 
-  @Test func aFailedJobIsReportedAbovetheLine() throws {
+  @Test func aFailedJobIsReportedAboveTheLine() throws {
     let terminal = try prompt()
     terminal.enter("mid.spawn(function() mid.sleep(0.1) error 'oh' end);")
     terminal.type("abc")
@@ -177,6 +177,14 @@ import Testing
     try terminal.expect("\n  mid.spawn(f, [...])")
     terminal.enter("help 'renam'")
     try terminal.expect("Nothing is called 'renam'")
+  }
+
+  @Test func whatWasTypedCanBeReadBack() throws {
+    let terminal = try prompt()
+    terminal.enter("f = function() return 1 end")
+    try terminal.expect("\n> ")
+    terminal.enter("mid.source(debug.getinfo(f).source)")
+    try terminal.expect("\nf = function() return 1 end\n> ")
   }
 
   @Test func theStartUpFileRuns() throws {
