@@ -228,11 +228,12 @@ func errorMessage(_ lua: LuaPointer, _ index: Int32) -> String {
     return string(lua, -1)
   }
   let value = lua_absindex(lua, index)
+  let plain = "(the error is \(describeValue(lua, value)), not a message)"
+  guard lua_getmetatable(lua, value) != 0 else { return plain }
+  lua_settop(lua, -2)
   lua_pushcclosure(lua, clua_tostring, 0)
   lua_pushvalue(lua, value)
   defer { lua_settop(lua, -2) }
-  guard lua_pcallk(lua, 1, 1, 0, 0, nil) == LUA_OK, lua_type(lua, -1) == LUA_TSTRING else {
-    return "(the error is \(describeValue(lua, value)), not a message)"
-  }
+  guard lua_pcallk(lua, 1, 1, 0, 0, nil) == LUA_OK, lua_type(lua, -1) == LUA_TSTRING else { return plain }
   return string(lua, -1)
 }

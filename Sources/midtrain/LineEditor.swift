@@ -21,8 +21,8 @@ final class LineEditor {
   /// Readline's callbacks carry no context. There is one terminal, so there is one editor.
   nonisolated(unsafe) private static var shared: LineEditor?
 
-  /// Set when the process goes on after Ctrl-Z; the shell has changed the terminal's modes meanwhile.
-  nonisolated(unsafe) private static var wasSuspended = false
+  /// Set by Ctrl-Z while a line is being typed.
+  nonisolated(unsafe) private static var isToSuspend = false
 
   init(historyPath: String, complete: @escaping (String) -> [String]) {
     self.historyPath = historyPath
@@ -43,7 +43,6 @@ final class LineEditor {
     stifle_history(10_000)
     read_history(historyPath)
     close(open(historyPath, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0o600))
-    signal(SIGCONT) { _ in LineEditor.wasSuspended = true }
     atexit { if LineEditor.shared?.isVisible == true { rl_callback_handler_remove() } }
   }
 
@@ -83,6 +82,7 @@ final class LineEditor {
   /// Shows a prompt and begins a line.
   func begin(_ prompt: String) {
     isVisible = true
+    catchSuspension()
     rl_eof_found = 0
     rl_callback_handler_install(prompt) { line in
       LineEditor.shared?.finish(line)
@@ -90,8 +90,7 @@ final class LineEditor {
   }
 
   private func finish(_ line: UnsafeMutablePointer<CChar>?) {
-    rl_callback_handler_remove()
-    isVisible = false
+    release()
     guard let line else {
       event = .endOfInput
       // With bracketed paste, readline has ended the line itself.
@@ -114,8 +113,7 @@ final class LineEditor {
     guard isVisible else { return }
     fputs("^C", rl_outstream)
     rl_callback_sigcleanup()
-    rl_callback_handler_remove()
-    isVisible = false
+    release()
     fputs("\n", rl_outstream)
     fflush(rl_outstream)
   }
@@ -141,14 +139,28 @@ final class LineEditor {
     if let last { lastCharacter = last }
   }
 
-  /// Takes the terminal back after Ctrl-Z.
-  func showAgainIfSuspended() {
-    guard Self.wasSuspended else { return }
-    Self.wasSuspended = false
-    guard isVisible else { return }
+  /// Stops the process if Ctrl-Z was pressed, with the terminal as the shell wants it, and shows the line again when
+  /// it goes on.
+  func suspendIfAsked() {
+    guard Self.isToSuspend else { return }
+    Self.isToSuspend = false
+    rl_deprep_terminal()
+    signal(SIGTSTP, SIG_DFL)
+    raise(SIGTSTP)
+    catchSuspension()
     rl_prep_terminal(1)
-    rl_on_new_line()
-    rl_redisplay()
+    rl_forced_update_display()
+  }
+
+  private func catchSuspension() {
+    signal(SIGTSTP) { _ in LineEditor.isToSuspend = true }
+  }
+
+  /// Gives the terminal back for an evaluation, which Ctrl-Z may stop as it is.
+  private func release() {
+    rl_callback_handler_remove()
+    signal(SIGTSTP, SIG_DFL)
+    isVisible = false
   }
 
   /// Shows the line again after such output.

@@ -58,7 +58,7 @@ final class Prompt {
       pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
       pollfd(fd: state.scheduler.wakeDescriptor, events: Int16(POLLIN), revents: 0),
     ]
-    if poll(&descriptors, 2, state.scheduler.timeout) < 0 { editor.showAgainIfSuspended() }
+    if poll(&descriptors, 2, state.scheduler.timeout) < 0 { editor.suspendIfAsked() }
     if state.scheduler.hasJobs || descriptors[1].revents != 0 {
       state.scheduler.turn()
       editor.showAgain()

@@ -103,6 +103,20 @@ local function name_of(f)
   end
 end
 
+-- What a module of `mid` is for and what is in it.
+local function module_page(value)
+  for name, purpose in next, help.modules(require "midtrain") do
+    if package.loaded["midtrain." .. name] == value then
+      local fields = {}
+      for field in next, value do
+        if type(field) == "string" then fields[#fields + 1] = field end
+      end
+      table.sort(fields)
+      return "mid." .. name .. ": " .. purpose .. "\n  " .. table.concat(fields, ", ")
+    end
+  end
+end
+
 local function pages_named(name)
   local found = {}
   for _, entry in ipairs(help.entries()) do
@@ -123,6 +137,10 @@ function help.text(topic)
   end
   local type_name = kind == "userdata" and getmetatable(topic)
   if type(type_name) == "string" then return list(type_name .. "; ?name tells more.", help.members(type_name)) end
+  if kind == "table" then
+    local text = module_page(topic)
+    if text then return text end
+  end
   if kind ~= "string" then return "A " .. kind .. "; help knows functions, objects and names." end
 
   local text = pages_named(topic)
