@@ -301,11 +301,11 @@ private struct Sampling {
 }
 
 extension LanguageModel {
-  /// Token ids from a list of them or from text.
+  /// Token ids from a list of them, or from text as the model is to read it.
   fileprivate func ids(_ argument: Argument) throws -> [Int32] {
     let ids: [Int32]
     if argument.isString {
-      ids = try requireTokenizer().encode(argument.bytes())
+      ids = try prompt(argument.bytes())
     } else if argument.isTable {
       ids = try argument.integers()
     } else {

@@ -72,6 +72,14 @@ public final class LanguageModel: @unchecked Sendable {
     return tokenizer
   }
 
+  /// Token ids of a text as the model is to read it: with the token that begins a text, where the checkpoint's
+  /// tokenizer puts one.
+  public func prompt(_ utf8: some Collection<UInt8>) throws -> [Int32] {
+    let tokenizer = try requireTokenizer()
+    let start = tokenizer.addsBOS ? tokenizer.bosID.map { [$0] } : nil
+    return try (start ?? []) + tokenizer.encode(utf8)
+  }
+
   /// Tokens that end a completion: those of the generation configuration and the tokenizer's own.
   public var stopIDs: Set<Int32> {
     Set(network.config.eosTokenIDs.map(Int32.init)).union(tokenizer?.eosID.map { [$0] } ?? [])
