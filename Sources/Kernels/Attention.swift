@@ -11,9 +11,12 @@ import Glibc
 public struct AttentionPlan: Sendable {
   /// Rows of keys, seen whole.
   public struct Span: Sendable, Hashable {
+    /// The first row.
     public var start: Int
+    /// Number of rows.
     public var count: Int
 
+    /// Rows `start ..< start + count`.
     public init(start: Int, count: Int) {
       self.start = start
       self.count = count
@@ -22,11 +25,16 @@ public struct AttentionPlan: Sendable {
 
   /// Consecutive query rows of one segment: row i sees keys `keyStart ..< keyStart + keyOffset + i + 1`.
   public struct Part: Sendable {
+    /// The first query row.
     public var queryStart: Int
+    /// Number of query rows.
     public var queryCount: Int
+    /// The first of the segment's own key rows.
     public var keyStart: Int
+    /// Own keys that lie before the part's first query.
     public var keyOffset: Int
 
+    /// Query rows and where their own keys begin.
     public init(queryStart: Int, queryCount: Int, keyStart: Int, keyOffset: Int) {
       self.queryStart = queryStart
       self.queryCount = queryCount
@@ -39,9 +47,12 @@ public struct AttentionPlan: Sendable {
 
   /// Parts that see the same spans.
   public struct Block: Sendable {
+    /// Rows that all queries of the block see.
     public var spans: [Span]
+    /// The queries, and the keys of their own.
     public var parts: [Part]
 
+    /// A block of parts that see the same spans.
     public init(spans: [Span], parts: [Part]) {
       self.spans = spans
       self.parts = parts
@@ -55,8 +66,10 @@ public struct AttentionPlan: Sendable {
   /// Query rows in one block: enough for an efficient product, few enough for the scores to stay in cache.
   public static let blockRows = 64
 
+  /// Units of work, independent of each other in the forward pass.
   public var blocks: [Block] = []
 
+  /// A plan without queries.
   public init() {}
 
   /// Adds the query rows of segments that all hang off the same spans, cut into blocks.
@@ -96,10 +109,14 @@ public struct AttentionPlan: Sendable {
 
 /// Sizes of an attention layer.
 public struct AttentionShape: Sendable {
+  /// Query heads H.
   public var heads: Int
+  /// Key and value heads KVH.
   public var keyHeads: Int
+  /// Size D of a head.
   public var headSize: Int
 
+  /// The sizes of a layer; `heads` is a multiple of `keyHeads`.
   public init(heads: Int, keyHeads: Int, headSize: Int) {
     self.heads = heads
     self.keyHeads = keyHeads

@@ -7,8 +7,11 @@ import Glibc
 
 /// A row-major matrix in memory that somebody else owns: element (i, j) is at `pointer[i * stride + j]`.
 public struct Matrix {
+  /// The first element.
   public var pointer: UnsafeMutablePointer<Float>
+  /// Rows as they lie in memory.
   public var rows: Int
+  /// Columns as they lie in memory.
   public var columns: Int
   /// Distance between the starts of two rows, in elements; at least `columns`.
   public var stride: Int

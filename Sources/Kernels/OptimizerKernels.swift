@@ -21,16 +21,22 @@ public enum OptimizerKernels {
 
   /// Settings of one AdamW step.
   public struct AdamW: Sendable {
+    /// Step size.
     public var learningRate: Float
+    /// Decay of the average gradient.
     public var beta1: Float
+    /// Decay of the average squared gradient.
     public var beta2: Float
+    /// Added to the denominator.
     public var epsilon: Float
+    /// Decoupled decay, in units of the learning rate.
     public var weightDecay: Float
     /// What gradients are multiplied by first: the clipping coefficient.
     public var gradientScale: Float
     /// 1-based number of this step, for the bias corrections.
     public var step: Int
 
+    /// All settings of one step.
     public init(
       learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float,
       gradientScale: Float,

@@ -5,6 +5,7 @@ import Tensor
 
 /// A causal language model: configuration and weights.
 public final class CausalLM: @unchecked Sendable {
+  /// Sizes and constants of the network.
   public let config: ModelConfig
   /// All weights by their checkpoint names, in the order of the network.
   public let parameters: [(name: String, tensor: Tensor)]

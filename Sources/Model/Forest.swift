@@ -25,8 +25,10 @@ public struct Forest: Sendable {
 
   /// All tokens, segment after segment.
   public private(set) var tokens: [Int32] = []
+  /// Segments by their numbers.
   public private(set) var segments: [Segment] = []
 
+  /// An empty forest.
   public init() {}
 
   /// Number of rows.

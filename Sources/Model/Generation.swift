@@ -11,6 +11,7 @@ public struct Completion: Sendable {
   public var ids: [Int32] = []
   /// Their log-probabilities at the sampling temperature, of the whole distribution.
   public var logProbs: [Float] = []
+  /// Why it ended.
   public var finishReason = FinishReason.length
 }
 

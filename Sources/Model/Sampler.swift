@@ -13,8 +13,10 @@ public struct SamplingOptions: Sendable {
   public var minP: Float = 0
   /// What random numbers are made from, together with the place of the token: see `CounterRandom`.
   public var seed: UInt64 = 0
+  /// Mixed into the seed, so that the steps of a run differ.
   public var step: UInt64 = 0
 
+  /// Plain sampling at temperature 1.
   public init() {}
 
   /// Throws with the name of a value that is out of range.

@@ -1,4 +1,5 @@
 import CLua
+import Tensor
 
 /// Memory that Lua keeps alive without knowing its size. A tensor is a few bytes to Lua's collector, so it
 /// would let gigabytes pile up; past a soft limit everything unreachable is collected at once. When nearly
@@ -17,11 +18,15 @@ package final class NativeMemory {
 
   func add(_ count: Int) {
     bytes += count
-    guard bytes > softLimit, !isCollecting else { return }
-    let before = bytes
+    guard !isCollecting, inUse > softLimit else { return }
+    let before = inUse
     collect()
-    if Double(bytes) > 0.8 * Double(before) { softLimit = max(softLimit, bytes) * 14 / 10 }
+    if Double(inUse) > 0.8 * Double(before) { softLimit = max(softLimit, inUse) * 14 / 10 }
   }
+
+  /// What objects keep, or all memory of tensors if that is more: behind a small tensor there may be the tape of a
+  /// whole forward pass.
+  private var inUse: Int { max(bytes, BufferPool.shared.statistics.inUse) }
 
   func remove(_ count: Int) { bytes -= count }
 

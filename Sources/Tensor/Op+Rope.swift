@@ -7,8 +7,9 @@ public struct RotaryTable: Sendable {
   /// (N, D/2), row-major.
   let cosines: Storage
   let sines: Storage
-  /// Number of rows N, and half the size of a head.
+  /// Number of rows N.
   public let rows: Int
+  /// Half the size D of a head.
   public let half: Int
 
   /// Angles `positions[n] · frequencies[i]`; `frequencies` has D/2 elements.

@@ -4,6 +4,7 @@ import Synchronization
 
 /// A block of floats that goes back to the pool when nobody holds it any more.
 public final class Storage: @unchecked Sendable {
+  /// The first float, aligned to a cache line.
   public let pointer: UnsafeMutablePointer<Float>
   /// Elements asked for; the block may be a little larger.
   public let count: Int
@@ -23,11 +24,15 @@ public final class BufferPool: @unchecked Sendable {
   /// The pool of the process.
   public static let shared = BufferPool()
 
-  /// Bytes handed out now, bytes kept for reuse, the highest sum of both so far, and blocks taken from the system.
+  /// How memory is used.
   public struct Statistics: Sendable {
+    /// Bytes handed out now.
     public var inUse = 0
+    /// Bytes kept for reuse.
     public var cached = 0
+    /// The highest sum of both so far.
     public var peak = 0
+    /// Blocks taken from the system so far.
     public var systemAllocations = 0
   }
 

@@ -8,6 +8,7 @@ import Synchronization
 /// Everything that computes with tensors runs under one lock (one operation at a time), which is what makes it
 /// sound to hand them between threads.
 public final class Tensor: @unchecked Sendable {
+  /// Where the elements lie, perhaps shared with other views.
   public let storage: Storage
   /// Sizes of the dimensions; empty for a scalar.
   public let shape: [Int]

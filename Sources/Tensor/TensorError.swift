@@ -2,6 +2,7 @@
 
 /// What went wrong in a tensor operation: the operation, the shapes that it got, and what it expected.
 public struct TensorError: Error, CustomStringConvertible {
+  /// What errors show.
   public let description: String
 
   /// An error that names its cause and what to do.

@@ -7,13 +7,18 @@ import Tensor
 public final class AdamW: @unchecked Sendable {
   /// Settings; each can be changed between steps.
   public struct Settings: Sendable {
+    /// Step size.
     public var learningRate: Float = 1e-6
+    /// Decay of the average gradient.
     public var beta1: Float = 0.9
+    /// Decay of the average squared gradient.
     public var beta2: Float = 0.999
+    /// Added to the denominator.
     public var epsilon: Float = 1e-8
     /// Decoupled decay of all parameters, in units of the learning rate.
     public var weightDecay: Float = 0.01
 
+    /// PyTorch's defaults, with the learning rate of mid-training.
     public init() {}
   }
 
@@ -25,6 +30,7 @@ public final class AdamW: @unchecked Sendable {
     public let isSkipped: Bool
   }
 
+  /// What the next step is taken with.
   public var settings: Settings
   /// Steps taken, skipped ones not counted.
   public private(set) var stepCount = 0

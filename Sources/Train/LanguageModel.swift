@@ -6,6 +6,7 @@ import Text
 
 /// A causal language model as a checkpoint holds it: network, tokenizer, and how generation ends.
 public final class LanguageModel: @unchecked Sendable {
+  /// The transformer.
   public let network: CausalLM
   /// Nil for a checkpoint without one; then the model takes and gives token ids only.
   public let tokenizer: Tokenizer?
