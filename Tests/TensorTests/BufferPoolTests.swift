@@ -8,13 +8,13 @@ import Tensor
   @Test func blocksAreUsedAgain() {
     let pool = BufferPool()
     let first = pool.take(bytes: 1000)
-    pool.give(first, bytes: 1000)
-    #expect(pool.take(bytes: 1000) == first)
+    pool.give(first)
+    #expect(pool.take(bytes: 1000).start == first.start)
     let second = pool.take(bytes: 1000)
-    #expect(second != first)
+    #expect(second.start != first.start)
     #expect(pool.statistics.systemAllocations == 2)
-    pool.give(first, bytes: 1000)
-    pool.give(second, bytes: 1000)
+    pool.give(first)
+    pool.give(second)
     pool.trim()
   }
 
@@ -24,7 +24,7 @@ import Tensor
     let blocks = sizes.map { pool.take(bytes: $0) }
     let used = pool.statistics.inUse
     #expect(used >= sizes.reduce(0, +) && pool.statistics.cached == 0 && pool.statistics.peak == used)
-    for (block, size) in zip(blocks, sizes) { pool.give(block, bytes: size) }
+    for block in blocks { pool.give(block) }
     #expect(pool.statistics.inUse == 0 && pool.statistics.cached == used)
     pool.trim()
     #expect(pool.statistics.cached == 0 && pool.statistics.peak == used)
@@ -36,12 +36,38 @@ import Tensor
       let before = pool.statistics.inUse
       let block = pool.take(bytes: bytes)
       let taken = pool.statistics.inUse - before
-      #expect(Int(bitPattern: block) % 64 == 0)
+      #expect(Int(bitPattern: block.start) % 64 == 0)
       #expect(taken >= bytes && taken <= max(bytes + 64, bytes + bytes / 8 + 1), "\(bytes): \(taken)")
-      memset(block, 1, taken)
-      pool.give(block, bytes: bytes)
+      memset(block.start, 1, taken)
+      pool.give(block)
     }
     pool.trim()
+  }
+
+  @Test func aLargerBlockServesIfItIsNotTwiceAsLarge() {
+    let pool = BufferPool()
+    let block = pool.take(bytes: 10_000)
+    pool.give(block)
+    let half = pool.take(bytes: 6_000)
+    #expect(half.start == block.start && half.bytes == block.bytes)
+    pool.give(half)
+    let small = pool.take(bytes: 4_000)
+    #expect(small.start != block.start)
+    #expect(pool.statistics.inUse == small.bytes && pool.statistics.cached == block.bytes)
+    pool.give(small)
+    pool.trim()
+  }
+
+  @Test func memoryFollowsTheLargestStep() {
+    let pool = BufferPool()
+    // Steps of growing size: what is kept of one goes back to the system for the next.
+    for megabytes in [4, 9, 20, 41, 83] {
+      let blocks = (0..<4).map { _ in pool.take(bytes: megabytes << 20) }
+      for block in blocks { pool.give(block) }
+    }
+    #expect(pool.statistics.peak <= 4 * 83 << 20 + 83 << 20)
+    pool.trim()
+    #expect(pool.statistics.cached == 0)
   }
 
   @Test func threadsMayShareThePool() {
@@ -50,10 +76,10 @@ import Tensor
       for round in 0..<500 {
         let bytes = 64 * (1 + (round * 7 + thread) % 20)
         let block = pool.take(bytes: bytes)
-        memset(block, Int32(thread), bytes)
-        let bytesRead = UnsafeRawBufferPointer(start: block, count: bytes)
+        memset(block.start, Int32(thread), bytes)
+        let bytesRead = UnsafeRawBufferPointer(start: block.start, count: bytes)
         #expect(bytesRead.allSatisfy { $0 == UInt8(thread) })
-        pool.give(block, bytes: bytes)
+        pool.give(block)
       }
     }
     #expect(pool.statistics.inUse == 0)

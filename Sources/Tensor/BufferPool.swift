@@ -1,0 +1,129 @@
+// Recycled memory.
+//
+// Steps differ in their number of rows, so a block is also used for up to half its size, and before the pool grows it
+// gives back what it keeps in sizes that nobody asks for: a process's memory follows its largest step, not the sum of
+// all sizes that there ever were.
+import Glibc
+import Synchronization
+
+/// Recycles memory blocks, so that a training step allocates nothing once one like it is done.
+public final class BufferPool: @unchecked Sendable {
+  /// The pool of the process.
+  public static let shared = BufferPool()
+
+  /// Memory that was handed out.
+  package struct Block: @unchecked Sendable {
+    package let start: UnsafeMutableRawPointer
+    /// At least what was asked for.
+    package let bytes: Int
+  }
+
+  /// How memory is used.
+  public struct Statistics: Sendable {
+    /// Bytes handed out now.
+    public var inUse = 0
+    /// Bytes kept for reuse.
+    public var cached = 0
+    /// The highest sum of both so far.
+    public var peak = 0
+    /// Blocks taken from the system so far.
+    public var systemAllocations = 0
+  }
+
+  /// From here on blocks lie on huge pages: a tenth of the page faults and of the address translations.
+  private static let hugePage = 2 << 20
+
+  private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private var free: [Int: [UnsafeMutableRawPointer]] = [:]
+  private var numbers = Statistics()
+  /// Whether returned blocks are filled with NaN at once: shows who reads memory that is no longer his.
+  private let poisons = Atomic(false)
+
+  package init() { pthread_mutex_init(lock, nil) }
+
+  /// How memory is used at this moment.
+  public var statistics: Statistics { locked { numbers } }
+
+  /// Gives all kept blocks back to the system.
+  public func trim() {
+    locked { release(atLeast: .max) }
+  }
+
+  /// Fills returned blocks with NaN while `body` runs.
+  package func poisoningReturnedBlocks<Result>(_ body: () throws -> Result) rethrows -> Result {
+    poisons.store(true, ordering: .relaxed)
+    defer { poisons.store(false, ordering: .relaxed) }
+    return try body()
+  }
+
+  package func take(bytes: Int) -> Block {
+    let size = Self.sizeClass(bytes)
+    return locked {
+      let block = reuse(size) ?? allocate(size)
+      numbers.inUse += block.bytes
+      numbers.peak = max(numbers.peak, numbers.inUse + numbers.cached)
+      return block
+    }
+  }
+
+  package func give(_ block: Block) {
+    if poisons.load(ordering: .relaxed) { memset(block.start, 0xff, block.bytes) }
+    locked {
+      numbers.inUse -= block.bytes
+      numbers.cached += block.bytes
+      free[block.bytes, default: []].append(block.start)
+    }
+  }
+
+  /// The smallest kept block that fits and is at most twice as large.
+  private func reuse(_ size: Int) -> Block? {
+    var candidate = size
+    while candidate <= 2 * size {
+      if let start = free[candidate]?.popLast() {
+        numbers.cached -= candidate
+        return Block(start: start, bytes: candidate)
+      }
+      candidate = Self.sizeClass(candidate + 1)
+    }
+    return nil
+  }
+
+  private func allocate(_ size: Int) -> Block {
+    let isHuge = size >= Self.hugePage
+    if isHuge { release(atLeast: size) }
+    var start: UnsafeMutableRawPointer?
+    let alignment = isHuge ? Self.hugePage : 64
+    if posix_memalign(&start, alignment, size) != 0 {
+      release(atLeast: .max)
+      precondition(posix_memalign(&start, alignment, size) == 0, "out of memory: \(size) bytes wanted")
+    }
+    if isHuge { madvise(start, size, MADV_HUGEPAGE) }
+    numbers.systemAllocations += 1
+    return Block(start: start!, bytes: size)
+  }
+
+  /// Gives kept blocks back to the system, the largest first, until these are so many bytes or none is left.
+  private func release(atLeast bytes: Int) {
+    var released = 0
+    for size in free.keys.sorted(by: >) {
+      while released < bytes, let start = free[size]?.popLast() {
+        Glibc.free(start)
+        released += size
+      }
+    }
+    numbers.cached -= released
+  }
+
+  /// Sizes in steps of an eighth of the power of two below: at most 12.5 % of a fresh block is unused.
+  private static func sizeClass(_ bytes: Int) -> Int {
+    let bytes = max(bytes, 64)
+    let step = max(64, 1 << (Int.bitWidth - 1 - bytes.leadingZeroBitCount - 3))
+    return (bytes + step - 1) / step * step
+  }
+
+  private func locked<Result>(_ body: () -> Result) -> Result {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    return body()
+  }
+}
