@@ -4,7 +4,7 @@
 --
 --   midtrain experiments/demo.lua [--model PATH|NAME] [--data FILE] [--steps N] [--out DIR] …
 --
--- A dozen steps on two cores show that everything works; they are far too few to make the model
+-- Ten steps on two cores show that everything works; they are far too few to make the model
 -- much better, and the numbers printed are whatever came out.
 
 local mid = require "midtrain"
@@ -15,17 +15,17 @@ local defaults = {
   field = "text", -- of the JSON objects
   out = "runs/demo",
   seed = 1,
-  steps = 12, -- of reinforcement mid-training
-  coldstart_steps = 40,
+  steps = 10, -- of reinforcement mid-training
+  coldstart_steps = 32,
   documents = 24, -- to train on
   documents_per_step = 2,
   positions_per_document = 2,
   num_generations = 4,
-  max_completion_length = 64,
+  max_completion_length = 48,
   max_document_length = 160,
-  budget = 32, -- tokens of thought asked for at first
+  budget = 24, -- tokens of thought asked for at first
   coldstart_learning_rate = 1e-4,
-  learning_rate = 1e-5,
+  learning_rate = 2e-5,
 }
 
 -- "--coldstart-steps 5" and "--coldstart_steps=5" alike.
@@ -84,6 +84,9 @@ local function heading(text)
   print(("\n── %s %s"):format(text, ("─"):rep(math.max(0, 70 - #text))))
 end
 
+-- Tokens may end inside a character.
+local function printable(text) return mid.journal.describe(text) end
+
 -- Samples at fixed positions of documents that are not trained on: prints a few, counts the
 -- matches.
 local function look(model, texts, o, B)
@@ -111,10 +114,11 @@ local function look(model, texts, o, B)
       boxed, thoughts = boxed + (sample.prediction and 1 or 0), thoughts + sample.think_length
       if g == 1 then
         local before = tokenizer:decode(table.move(place.ids, 1, place.position - 1, 1, {}))
-        print(("…%s▸ '%s'"):format(before:gsub("%s+", " "):sub(-60), target.continuation[1]))
+        print(printable(("…%s▸ '%s'"):format(before:gsub("%s+", " "):sub(-60),
+          target.continuation[1])))
         local verdict = match == 1 and "right" or sample.prediction and "wrong" or "no answer"
         print(("    <think>%s   [%s, %d tokens of thought]"):format(
-          (sample.text:gsub("\n", "\\n")), verdict, sample.think_length))
+          (printable(sample.text):gsub("\n", "\\n")), verdict, sample.think_length))
       end
     end
   end
