@@ -5,12 +5,17 @@ import Model
 import Tensor
 import Train
 
-let benchmarks: [String: (String?) throws -> Void] = [
-  "products": { _ in products() },
-  "decode": { try decode(load($0)) },
-  "train": { try train(load($0)) },
-  "step": { try step(load($0)) },
-]
+/// Runs the benchmark of a name; false if there is none.
+func run(_ name: String, model: String?) throws -> Bool {
+  switch name {
+  case "products": products()
+  case "decode": try decode(load(model))
+  case "train": try train(load(model))
+  case "step": try step(load(model))
+  default: return false
+  }
+  return true
+}
 
 private func load(_ path: String?) throws -> CausalLM {
   guard let path else {
@@ -131,7 +136,7 @@ private func step(_ model: CausalLM) throws {
     optimizer.zeroGradients()
     total += lap("optimiser", &start)
     var usage = rusage()
-    getrusage(RUSAGE_SELF, &usage)
+    getrusage(RUSAGE_SELF.rawValue, &usage)
     print("  total \(fixed(total, 2)) s · peak memory \(fixed(Double(usage.ru_maxrss) / 1e6, 2)) GB")
   }
 }

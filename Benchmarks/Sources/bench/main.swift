@@ -9,11 +9,15 @@ import Model
 import Tensor
 import Train
 
-let words = CommandLine.arguments.dropFirst()
-guard let name = words.first, let benchmark = benchmarks[name] else {
-  print("usage: bench products | bench decode|train|step MODEL")
-  exit(2)
-}
+let words = Array(CommandLine.arguments.dropFirst())
 let blas = BLAS.prepare()
 print("OpenBLAS \(blas.version) \(blas.core) · \(ThreadPool.shared.threadCount) threads")
-try benchmark(words.dropFirst().first)
+do {
+  guard let name = words.first, try run(name, model: words.dropFirst().first) else {
+    print("usage: bench products | bench decode|train|step MODEL")
+    exit(2)
+  }
+} catch {
+  print("bench: \(error)")
+  exit(1)
+}
