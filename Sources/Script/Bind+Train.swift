@@ -2,7 +2,9 @@
 import Tensor
 import Train
 
-extension AdamW: LuaObject {}
+extension AdamW: LuaObject {
+  package var nativeBytes: Int { stateBytes }
+}
 
 extension Registry {
   /// `mid.adamw` and the type `AdamW`.

@@ -24,9 +24,10 @@ package final class NativeMemory {
     if Double(inUse) > 0.8 * Double(before) { softLimit = max(softLimit, inUse) * 14 / 10 }
   }
 
-  /// What objects keep, or all memory of tensors if that is more: behind a small tensor there may be the tape of a
-  /// whole forward pass.
-  private var inUse: Int { max(bytes, BufferPool.shared.statistics.inUse) }
+  /// Memory of all tensors. Behind a small one that Lua holds there may be the tape of a whole forward pass.
+  package var tensorBytes: () -> Int = { BufferPool.shared.statistics.inUse }
+
+  private var inUse: Int { max(bytes, tensorBytes()) }
 
   func remove(_ count: Int) { bytes -= count }
 

@@ -17,6 +17,17 @@ func broadcastShape(_ a: [Int], _ b: [Int]) -> [Int]? {
   return shape
 }
 
+/// Refuses a result that no memory could hold: one transposed operand makes a matrix of what was meant as a vector.
+func checkSize(_ shape: [Int], of operation: String) throws(TensorError) {
+  let bytes = shape.reduce(4.0) { $0 * Double($1) }
+  guard bytes <= Double(BufferPool.physicalMemory) else {
+    let gigabytes = { (bytes: Double) in "\((bytes / 1e8).rounded() / 10) GB" }
+    throw TensorError(
+      "\(operation): a result of shape \(shape) would take \(gigabytes(bytes)); this machine has "
+        + "\(gigabytes(Double(BufferPool.physicalMemory)))")
+  }
+}
+
 extension Tensor {
   /// Whether broadcasting makes `shape` of this tensor's shape.
   func canBroadcast(to shape: [Int]) -> Bool { broadcastShape(self.shape, shape) == shape }

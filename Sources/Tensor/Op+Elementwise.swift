@@ -64,6 +64,7 @@ extension Tensor {
     guard let shape = broadcastShape(shape, other.shape) else {
       throw TensorError(op, "cannot broadcast \(shape) with \(other.shape)")
     }
+    try checkSize(shape, of: op.rawValue)
     return combined(op, function, other, shape)
   }
 
@@ -194,6 +195,7 @@ extension Tensor {
     guard let shape = broadcastShape(shape, other.shape) else {
       throw TensorError("\(comparison.rawValue): cannot broadcast \(self.shape) with \(other.shape)")
     }
+    try checkSize(shape, of: comparison.rawValue)
     return compared(comparison, other, shape)
   }
 
@@ -211,6 +213,7 @@ extension Tensor {
     guard let both = broadcastShape(shape, other.shape), let shape = broadcastShape(mask.shape, both) else {
       throw TensorError(.select, "cannot broadcast the mask \(mask.shape) with \(shape) and \(other.shape)")
     }
+    try checkSize(shape, of: Op.select.rawValue)
     let mask = mask.detached()
     let result = Tensor(uninitialized: shape)
     Walk.forEachRun(shape, mask, self, other) { place, count, mask, a, b in

@@ -11,6 +11,7 @@ extension Tensor {
       throw TensorError(.matmul, "expected (…, N, K) and (…, K, M), got \(shape) and \(other.shape)")
     }
     let (N, M) = (shape[rank - 2], other.shape[other.rank - 1])
+    try checkSize(lead + [N, M], of: Op.matmul.rawValue)
     let (a, b) = (MatrixStack(self, lead), MatrixStack(other, lead))
     let result = Tensor(uninitialized: lead + [N, M])
     let c = MatrixStack(result, lead)

@@ -96,6 +96,7 @@ extension Tensor {
       }
       shape[place.index] += part.shape[place.index]
     }
+    try checkSize(shape, of: Op.concatenate.rawValue)
     let result = Tensor(uninitialized: shape)
     let row = shape[place.index] * place.inner
     var start = 0

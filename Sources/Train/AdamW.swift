@@ -45,6 +45,9 @@ public final class AdamW: @unchecked Sendable {
     for (_, tensor) in parameters { tensor.requiresGradient = true }
   }
 
+  /// Bytes of both moments of all parameters, from the first step on.
+  public var stateBytes: Int { parameters.reduce(0) { $0 + 2 * $1.tensor.count * MemoryLayout<Float>.stride } }
+
   /// Forgets all gradients.
   public func zeroGradients() {
     for (_, tensor) in parameters { tensor.zeroGradient() }

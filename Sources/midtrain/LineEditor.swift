@@ -30,6 +30,8 @@ final class LineEditor {
     Self.shared = self
     rl_readline_name = UnsafePointer(strdup("midtrain"))
     rl_catch_signals = 0  // Ctrl-C is ours
+    rl_getc_function = { _ in LineEditor.nextKey() }
+    rl_prep_term_function = { LineEditor.prepareTerminal($0) }
     rl_completion_word_break_hook = { LineEditor.wordBreaks }
     rl_completer_quote_characters = UnsafePointer(strdup("\"'"))
     rl_attempted_completion_function = { text, _, _ in
@@ -44,6 +46,32 @@ final class LineEditor {
     read_history(historyPath)
     close(open(historyPath, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0o600))
     atexit { if LineEditor.shared?.isVisible == true { rl_callback_handler_remove() } }
+  }
+
+  // MARK: Keys
+
+  /// The next key. Ctrl-C throws away what was typed but not read, so readline may ask for a key that was there a
+  /// moment ago: it must not wait for it where nobody looks at the interrupt.
+  private static func nextKey() -> Int32 {
+    while true {
+      if Interrupt.isPending { return 7 }  // Ctrl-G: whatever readline wanted the key for, it drops
+      var key: UInt8 = 0
+      let count = read(STDIN_FILENO, &key, 1)
+      if count == 1 { return Int32(key) }
+      if count < 0, errno != EINTR, errno != EAGAIN { return EOF }
+      var descriptor = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+      poll(&descriptor, 1, 20)
+      if descriptor.revents & Int16(POLLHUP) != 0 { return EOF }
+    }
+  }
+
+  /// Readline's way of reading keys one by one, but a read that finds none returns at once.
+  private static func prepareTerminal(_ meta: Int32) {
+    rl_prep_terminal(meta)
+    var attributes = termios()
+    guard tcgetattr(STDIN_FILENO, &attributes) == 0 else { return }
+    withUnsafeMutableBytes(of: &attributes.c_cc) { $0[Int(VMIN)] = 0 }
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &attributes)
   }
 
   /// What a word ends at: inside a string only the quote, since file names hold all kinds of characters.
@@ -148,7 +176,7 @@ final class LineEditor {
     signal(SIGTSTP, SIG_DFL)
     raise(SIGTSTP)
     catchSuspension()
-    rl_prep_terminal(1)
+    Self.prepareTerminal(1)
     rl_forced_update_display()
   }
 

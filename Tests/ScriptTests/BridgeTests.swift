@@ -152,10 +152,21 @@ extension ScriptTests {
       #expect(wrong?.kind == .syntax)
     }
 
+    @Test func theTapeBehindASmallObjectCounts() throws {
+      Probe.reset()
+      let state = makeState()
+      state.memory.softLimit = 10_000
+      state.memory.tensorBytes = { Probe.alive * 1000 }
+      try state.run("for i = 1, 1000 do mid.probe(i, 0) end")
+      #expect(Probe.alive < 20)
+      #expect(state.memory.collections > 50)
+    }
+
     @Test func nativeMemoryDrivesCollection() throws {
       Probe.reset()
       let state = makeState()
       state.memory.softLimit = 10_000
+      state.memory.tensorBytes = { 0 }  // other tests hold tensors
       try state.run("for i = 1, 1000 do mid.probe(i, 1000) end")
       #expect(Probe.alive < 20)
       #expect(state.memory.bytes < 20_000)

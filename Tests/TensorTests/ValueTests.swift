@@ -122,6 +122,19 @@ import Tensor
     #expect(x.gradient?.values == [1, 0])
   }
 
+  @Test func aResultThatNoMemoryHoldsIsRefused() throws {
+    let vector = Tensor(repeating: 0, shape: [1 << 20])
+    let column = try vector.reshaped([1 << 20, 1])
+    #expect {
+      try vector.adding(column)
+    } throws: { error in
+      "\(error)".hasPrefix("add: a result of shape [1048576, 1048576] would take 4398.0 GB; this machine has ")
+    }
+    #expect(throws: TensorError.self) { try column.matmul(vector.reshaped([1, 1 << 20])) }
+    #expect(throws: TensorError.self) { try vector.greater(than: column) }
+    #expect(throws: TensorError.self) { try vector.selected(where: column, else: vector) }
+  }
+
   @Test func errorsNameTheOperationAndBothShapes() throws {
     let (a, b) = (Tensor(repeating: 0, shape: [2, 3]), Tensor(repeating: 0, shape: [4]))
     func message(_ body: () throws -> Tensor) -> String {
