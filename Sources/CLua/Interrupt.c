@@ -68,7 +68,10 @@ void clua_install_interrupt(int wake_fd) {
 
 void clua_clear_interrupt(void) { atomic_store(&presses, 0); }
 
-int clua_should_stop(void) { return on_worker ? atomic_load(&worker_stop) : clua_interrupt_level() > 0; }
+int clua_should_stop(void) {
+  if (on_worker) return atomic_load(&worker_stop);
+  return clua_interrupt_level() > 0 && pthread_equal(pthread_self(), lua_thread);
+}
 
 void clua_become_worker(void) {
   on_worker = 1;

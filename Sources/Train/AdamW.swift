@@ -46,7 +46,9 @@ public final class AdamW: @unchecked Sendable {
   }
 
   /// Bytes of both moments of all parameters, from the first step on.
-  public var stateBytes: Int { parameters.reduce(0) { $0 + 2 * $1.tensor.count * MemoryLayout<Float>.stride } }
+  public var stateBytes: Int {
+    parameters.reduce(0) { $0 + 2 * $1.tensor.count * MemoryLayout<Float>.stride }
+  }
 
   /// Forgets all gradients.
   public func zeroGradients() {
