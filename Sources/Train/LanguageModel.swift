@@ -1,5 +1,6 @@
 // A network with its tokenizer: what users call a model.
 import Foundation
+import Kernels
 import Model
 import Tensor
 import Text
@@ -26,6 +27,11 @@ public final class LanguageModel: @unchecked Sendable {
   ///
   /// - Throws: an error that names file and cause.
   public static func load(_ path: String) throws -> LanguageModel {
+    guard BLAS.status.isVerified else {
+      throw ModelError(
+        "OpenBLAS \(BLAS.status.version) computes wrong products with its core \(BLAS.status.core) on this machine; "
+          + "choose another in the environment, for example OPENBLAS_CORETYPE=Haswell")
+    }
     let path = try resolve(path)
     let files = try ModelFiles(path: path)
     return LanguageModel(network: try CausalLM(files), tokenizer: try tokenizer(of: files), path: path)
