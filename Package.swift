@@ -31,12 +31,16 @@ let package = Package(
       swiftSettings: native),
     .executableTarget(name: "midtrain", dependencies: ["Script", "CReadline"], swiftSettings: native),
 
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels"], swiftSettings: native),
-    .testTarget(name: "TensorTests", dependencies: ["Tensor", "Kernels"], swiftSettings: native),
-    .testTarget(name: "TextTests", dependencies: ["Text"], swiftSettings: native),
-    .testTarget(name: "ModelTests", dependencies: ["Model", "Tensor", "Kernels"], swiftSettings: native),
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: native),
+    .testTarget(name: "KernelsTests", dependencies: ["TestSupport", "Kernels"], swiftSettings: native),
     .testTarget(
-      name: "TrainTests", dependencies: ["Train", "Model", "Tensor", "Text"], swiftSettings: native),
+      name: "TensorTests", dependencies: ["TestSupport", "Tensor", "Kernels"], swiftSettings: native),
+    .testTarget(name: "TextTests", dependencies: ["TestSupport", "Text"], swiftSettings: native),
+    .testTarget(
+      name: "ModelTests", dependencies: ["TestSupport", "Model", "Tensor", "Kernels"], swiftSettings: native),
+    .testTarget(
+      name: "TrainTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
+      swiftSettings: native),
     .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
     .testTarget(name: "midtrainTests", dependencies: ["midtrain"], swiftSettings: native),
   ]

@@ -1,5 +1,6 @@
 // Attention over random forests of segments against a loop in Double that knows only who sees whom.
 import Foundation
+import TestSupport
 import Testing
 
 import Kernels

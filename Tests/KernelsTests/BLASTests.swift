@@ -1,4 +1,5 @@
 // OpenBLAS after its repair, and products in all transpositions.
+import TestSupport
 import Testing
 
 import Kernels

@@ -1,5 +1,6 @@
 // Softmax, log-probabilities and entropies of rows against Double.
 import Foundation
+import TestSupport
 import Testing
 
 import Kernels

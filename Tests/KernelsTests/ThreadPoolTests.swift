@@ -1,6 +1,7 @@
 // The thread pool: every piece once, in any nesting, and results that do not depend on the number of threads.
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 import Kernels

@@ -1,5 +1,6 @@
 // Vector loops at every length, and the accuracy of the exponential.
 import Foundation
+import TestSupport
 import Testing
 
 import Kernels

@@ -1,12 +1,13 @@
 // One trunk, many branches: a forest gives what its branches give as independent sequences.
 import Tensor
+import TestSupport
 import Testing
 
 import Model
 
 @Suite struct ForestTests {
   /// A forest of random shape, and for each segment the tokens of its whole branch.
-  private func randomForest(_ random: inout SeededRandom, depth: Int) throws -> (Forest, [[Int32]]) {
+  private func randomForest(_ random: inout Random, depth: Int) throws -> (Forest, [[Int32]]) {
     var forest = Forest()
     var branches: [[Int32]] = []
     var levels: [Int] = []
@@ -34,7 +35,7 @@ import Model
   @Test(arguments: GoldenTests.models) func matchesIndependentSequences(_ name: String) throws {
     let model = try Goldens.model(name)
     for (_, tensor) in model.parameters { tensor.requiresGradient = true }
-    var random = SeededRandom(seed: 7)
+    var random = Random(7)
     for _ in 0..<12 {
       let (forest, branches) = try randomForest(&random, depth: 3)
       let weights = (0..<forest.count).map { _ in Float.random(in: -1...1, using: &random) }
@@ -114,19 +115,5 @@ import Model
     #expect(try drawn { _ in }.count > 40)
     #expect(throws: ModelError.self) { try drawn { $0.topP = 0 } }
     #expect(throws: ModelError.self) { try drawn { $0.temperature = -1 } }
-  }
-}
-
-/// A small generator with a seed, for tests that must repeat.
-struct SeededRandom: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
-
-  mutating func next() -> UInt64 {
-    state ^= state << 13
-    state ^= state >> 7
-    state ^= state << 17
-    return state &* 0x2545_F491_4F6C_DD1D
   }
 }

@@ -1,22 +1,20 @@
 // Whole models against PyTorch: logits, loss, every gradient, greedy continuations.
 import Foundation
 import Tensor
+import TestSupport
 import Testing
 
 import Model
 
 /// Folders of the goldens that this repository carries.
 enum Goldens {
-  static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .appendingPathComponent("Goldens")
-
   static func json(_ path: String) throws -> [String: Any] {
-    let data = try Data(contentsOf: folder.appendingPathComponent(path))
+    let data = try Data(contentsOf: Places.golden(path))
     return try #require(JSONSerialization.jsonObject(with: data) as? [String: Any])
   }
 
   static func model(_ name: String) throws -> CausalLM {
-    try CausalLM(ModelFiles(path: folder.appendingPathComponent(name).path))
+    try CausalLM(ModelFiles(path: Places.golden(name).path))
   }
 }
 
@@ -25,7 +23,7 @@ struct GoldenTensors {
   let file: SafetensorsFile
 
   init(_ name: String) throws {
-    file = try SafetensorsFile(path: Goldens.folder.appendingPathComponent("\(name)/golden.safetensors").path)
+    file = try SafetensorsFile(path: Places.golden("\(name)/golden.safetensors").path)
   }
 
   func floats(_ name: String) throws -> [Float] {

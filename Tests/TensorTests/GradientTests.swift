@@ -1,4 +1,5 @@
 // Every operation's gradient: elementary ones against finite differences, fused ones against their definitions.
+import TestSupport
 import Testing
 
 import Tensor

@@ -1,5 +1,6 @@
 // Results over random shapes and memory layouts against implementations that only index, in Double.
 import Foundation
+import TestSupport
 import Testing
 
 import Tensor

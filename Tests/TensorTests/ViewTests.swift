@@ -1,4 +1,5 @@
 // Views: what shares storage, and that any chain of views reads the right elements and sends gradients back there.
+import TestSupport
 import Testing
 
 import Tensor

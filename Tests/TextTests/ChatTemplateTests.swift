@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 import Text
@@ -16,9 +17,9 @@ import Text
     }
   }
 
-  @Test(.enabled(if: Shared.has("goldens/chat-templates")))
+  @Test(.enabled(if: Places.shared("goldens/chat-templates") != nil))
   func realTemplates() throws {
-    let folder = try #require(Shared.path("goldens/chat-templates"))
+    let folder = try #require(Places.shared("goldens/chat-templates"))
     let goldens = try #require(JSON(parsing: fileContents(folder + "/rendered.json")).object)
     var parts = DateComponents()
     (parts.year, parts.month, parts.day, parts.hour) = (2026, 11, 23, 12)
@@ -46,7 +47,7 @@ import Text
 
   /// What Python's Jinja makes of small templates, one or more per feature.
   @Test func likeJinja() throws {
-    let golden = try JSON(parsing: Shared.golden("text/jinja.json"))
+    let golden = try JSON(parsing: golden("text/jinja.json"))
     let variables = try #require(golden["variables"]?.object)
     let cases = try #require(golden["cases"]?.array)
     #expect(cases.count > 30)
@@ -89,10 +90,10 @@ import Text
 
   /// Damaged templates render something or are refused.
   @Test func damage() throws {
-    let golden = try JSON(parsing: Shared.golden("text/jinja.json"))
+    let golden = try JSON(parsing: golden("text/jinja.json"))
     let variables = try #require(golden["variables"]?.object)
     let sources = try #require(golden["cases"]?.array).compactMap { $0["template"]?.string }
-    var random = SplitMix(state: 6)
+    var random = Random(6)
     var refused = 0
     for round in 0..<2000 {
       let source = damaged(Array(sources[round % sources.count].utf8), &random)

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 import Text
@@ -65,9 +66,9 @@ import Text
     }
   }
 
-  @Test(.enabled(if: Shared.has("data/gsm8k_test.jsonl")))
+  @Test(.enabled(if: Places.shared("data/gsm8k_test.jsonl") != nil))
   func realFile() throws {
-    let path = try #require(Shared.path("data/gsm8k_test.jsonl"))
+    let path = try #require(Places.shared("data/gsm8k_test.jsonl"))
     let (texts, report) = try JSONLines(path: path, field: "question").texts()
     #expect(texts.count == 1319 && report.malformed == 0)
   }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 import Text
@@ -26,7 +27,7 @@ import Text
     #expect(try JSON(parsing: "9223372036854775808") == .double(9223372036854775808))
     #expect(try JSON(parsing: "9007199254740993") == .int(9_007_199_254_740_993))
     #expect(try JSON(parsing: "-0") == .double(-0.0))
-    var random = SplitMix(state: 1)
+    var random = Random(1)
     for _ in 0..<20_000 {
       let value = Double(bitPattern: random.next())
       guard value.isFinite else { continue }
@@ -92,7 +93,7 @@ import Text
 
   /// Random values survive, and Foundation reads the same from our text, to its own accuracy for doubles.
   @Test func roundTripAndFoundation() throws {
-    var random = SplitMix(state: 2)
+    var random = Random(2)
     for _ in 0..<500 {
       let json = value(&random, depth: 0)
       let bytes = try json.serialised(.random() ? .compact : .pretty)
@@ -102,7 +103,7 @@ import Text
     }
   }
 
-  private func value(_ random: inout SplitMix, depth: Int) -> JSON {
+  private func value(_ random: inout Random, depth: Int) -> JSON {
     switch Int.random(in: 0..<(depth > 4 ? 5 : 8), using: &random) {
     case 0: return .null
     case 1: return .bool(.random(using: &random))
@@ -139,7 +140,7 @@ import Text
   /// Damaged texts give a value or an error; and what Foundation refuses is refused here.
   @Test func damage() throws {
     let seed = Array(#"{"a": [1, -2.5e1, true, null, "x\né🙂"], "b": {"c": [[], {}], "d": "0123"}}"#.utf8)
-    var random = SplitMix(state: 3)
+    var random = Random(3)
     var refused = 0
     for _ in 0..<5000 {
       let bytes = damaged(seed, &random)
@@ -156,7 +157,7 @@ import Text
 }
 
 /// A text of code points from all planes.
-func randomText(_ random: inout SplitMix) -> String {
+func randomText(_ random: inout Random) -> String {
   let ranges: [ClosedRange<UInt32>] = [
     0...0x7F, 0x20...0x7E, 0x61...0x7A, 0x80...0x7FF, 0x800...0xD7FF, 0xE000...0xFFFF, 0x10000...0x10FFFF,
   ]
@@ -171,7 +172,7 @@ func randomText(_ random: inout SplitMix) -> String {
 }
 
 /// The bytes with a few changed, removed, repeated or cut off.
-func damaged(_ bytes: [UInt8], _ random: inout SplitMix) -> [UInt8] {
+func damaged(_ bytes: [UInt8], _ random: inout Random) -> [UInt8] {
   var bytes = bytes
   for _ in 0..<Int.random(in: 1...3, using: &random) where !bytes.isEmpty {
     let place = Int.random(in: 0..<bytes.count, using: &random)

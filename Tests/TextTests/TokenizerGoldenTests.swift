@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 import Text
@@ -6,7 +7,7 @@ import Text
 /// Ids and texts against transformers and llama.cpp.
 @Suite struct TokenizerGoldenTests {
   private func check(_ tokenizer: Tokenizer, model: String) throws {
-    let goldens = try JSON(parsing: fileContents(#require(Shared.path("goldens/tokenizer.json"))))
+    let goldens = try JSON(parsing: fileContents(#require(Places.shared("goldens/tokenizer.json"))))
     let cases = try #require(goldens[model]?.array)
     #expect(cases.count == 165)
     for one in cases {
@@ -18,24 +19,25 @@ import Text
     }
   }
 
-  @Test(.enabled(if: Shared.has("models/stories260k/tokenizer.json")))
+  @Test(.enabled(if: Places.shared("models/stories260k/tokenizer.json") != nil))
   func stories260k() throws {
-    try check(Tokenizer(path: #require(Shared.path("models/stories260k"))), model: "stories260k-f32")
+    try check(Tokenizer(path: #require(Places.shared("models/stories260k"))), model: "stories260k-f32")
   }
 
-  @Test(.enabled(if: Shared.smolLM2Folder != nil && Shared.root != nil))
+  @Test(.enabled(if: Places.smolLM2Folder != nil && Places.shared("goldens") != nil))
   func smolLM2Folder() throws {
-    let tokenizer = try Tokenizer(path: #require(Shared.smolLM2Folder))
+    let tokenizer = try Tokenizer(path: #require(Places.smolLM2Folder))
     #expect(tokenizer.bosID == 1 && tokenizer.eosID == 2 && tokenizer.vocabularySize == 49152)
     try check(tokenizer, model: "smollm2-135m-instruct")
   }
 
-  @Test(.enabled(if: Shared.smolLM2GGUF != nil && Shared.root != nil))
+  @Test(.enabled(if: Places.smolLM2GGUF != nil && Places.shared("goldens") != nil))
   func smolLM2GGUF() throws {
-    let path = try #require(Shared.smolLM2GGUF)
+    let path = try #require(Places.smolLM2GGUF)
     let tokenizer = try Tokenizer(GGUFReader(path: path).vocabulary)
     #expect(tokenizer.bosID == 1 && tokenizer.eosID == 2 && tokenizer.vocabularySize == 49152)
-    let goldens = try JSON(parsing: fileContents(#require(Shared.path("goldens/smollm2-135m-instruct.json"))))
+    let goldens = try JSON(
+      parsing: fileContents(#require(Places.shared("goldens/smollm2-135m-instruct.json"))))
     for chat in try #require(goldens["chat"]?.array) {
       let text = try tokenizer.applyChatTemplate(#require(chat["messages"]?.array), addGenerationPrompt: true)
       #expect(text == chat["text"]?.string)
@@ -51,9 +53,9 @@ import Text
     #expect(try Dictionary(uniqueKeysWithValues: again.huggingFaceFiles()) == files)
   }
 
-  @Test(.enabled(if: Shared.has("goldens/vocab")), arguments: ["gpt-2", "llama-bpe", "qwen2"])
+  @Test(.enabled(if: Places.shared("goldens/vocab") != nil), arguments: ["gpt-2", "llama-bpe", "qwen2"])
   func vocabulary(_ name: String) throws {
-    let path = try #require(Shared.path("goldens/vocab/ggml-vocab-\(name).gguf"))
+    let path = try #require(Places.shared("goldens/vocab/ggml-vocab-\(name).gguf"))
     let tokenizer = try Tokenizer(GGUFReader(path: path).vocabulary)
     let inputs = try String(decoding: fileContents(path + ".inp"), as: UTF8.self)
       .components(separatedBy: "\n__ggml_vocab_test__\n")

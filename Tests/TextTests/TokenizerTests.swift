@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 import Text
@@ -49,7 +50,7 @@ import Text
 
   /// Words against those of the tokenizers library, for each kind of pre-tokenizer.
   @Test func preTokenizers() throws {
-    let golden = try JSON(parsing: Shared.golden("text/pretokenizers.json"))
+    let golden = try JSON(parsing: golden("text/pretokenizers.json"))
     let texts = try #require(golden["texts"]?.array).compactMap(\.string)
     let cases = try #require(golden["cases"]?.object)
     #expect(cases.count == 19)
@@ -165,7 +166,7 @@ import Text
           ],
         ]),
     ]
-    var random = SplitMix(state: 4)
+    var random = Random(4)
     for _ in 0..<400 {
       let text = randomText(&random) + ["", "é", "<|x|>", "🙂", " er"].randomElement(using: &random)!
       for tokenizer in tokenizers {
@@ -280,7 +281,7 @@ import Text
     let seed = try byteLevel(
       [("a", "b"), ("ab", "c")], added: [added(300, "<a>", ["rstrip"])], normalizer: ["type": "NFC"]
     ).huggingFaceFiles()[0].bytes
-    var random = SplitMix(state: 5)
+    var random = Random(5)
     var refused = 0
     for _ in 0..<1500 {
       do {

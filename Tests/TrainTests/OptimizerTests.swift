@@ -2,6 +2,7 @@
 import Foundation
 import Model
 import Tensor
+import TestSupport
 import Testing
 import Train
 
@@ -17,16 +18,13 @@ import Train
     let steps: [Step]
   }
 
-  private static let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    .deletingLastPathComponent().appendingPathComponent("Goldens")
-
   private func model(_ name: String) throws -> CausalLM {
-    try CausalLM(ModelFiles(path: Self.goldens.appendingPathComponent(name).path))
+    try CausalLM(ModelFiles(path: Places.golden(name).path))
   }
 
   @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func tenSteps(_ name: String) throws {
     let golden = try JSONDecoder().decode(
-      Golden.self, from: Data(contentsOf: Self.goldens.appendingPathComponent("\(name)/train10.json")))
+      Golden.self, from: Data(contentsOf: Places.golden("\(name)/train10.json")))
     let model = try model(name)
     var settings = AdamW.Settings()
     settings.learningRate = Float(golden.adamw.lr)

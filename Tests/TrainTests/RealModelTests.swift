@@ -5,6 +5,7 @@
 import Foundation
 import Model
 import Tensor
+import TestSupport
 import Testing
 import Train
 
@@ -24,28 +25,16 @@ struct RealModel: CustomTestStringConvertible, Sendable {
   }
 
   func golden() throws -> Golden {
-    let file = goldens.appendingPathComponent("models/\(name).json")
+    let file = Places.golden("models/\(name).json")
     return try JSONDecoder().decode(Golden.self, from: Data(contentsOf: file))
   }
 
   /// Those that this machine has.
-  static let available: [RealModel] = {
-    let environment = ProcessInfo.processInfo.environment
-    let shared =
-      environment["MIDTRAIN_SHARED"]
-      ?? goldens.appendingPathComponent("../../../shared").standardizedFileURL.path
-    return [
-      RealModel(
-        name: "smollm2-135m-instruct",
-        path: environment["MIDTRAIN_SMOLLM2_GGUF"] ?? LanguageModel.cacheFolder
-          + "/SmolLM2-135M-Instruct.gguf"),
-      RealModel(name: "stories260k-f32", path: shared + "/models/stories260k"),
-    ].filter { FileManager.default.fileExists(atPath: $0.path) }
-  }()
+  static let available: [RealModel] =
+    [
+      ("smollm2-135m-instruct", Places.smolLM2GGUF), ("stories260k-f32", Places.shared("models/stories260k")),
+    ].compactMap { name, path in path.map { RealModel(name: name, path: $0) } }
 }
-
-private let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-  .appendingPathComponent("Goldens")
 
 @Suite(.serialized, .enabled(if: !RealModel.available.isEmpty)) struct RealModelTests {
   @Test(arguments: RealModel.available) func agreesWithPyTorch(_ real: RealModel) throws {

@@ -2,6 +2,7 @@
 import Foundation
 import Model
 import Tensor
+import TestSupport
 import Testing
 import Train
 
@@ -10,8 +11,7 @@ import Train
     "midtrain-\(UUID().uuidString)")
 
   private static func tiny() throws -> CausalLM {
-    let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    return try CausalLM(ModelFiles(path: goldens.appendingPathComponent("Goldens/tiny-qwen3").path))
+    try CausalLM(ModelFiles(path: Places.golden("tiny-qwen3").path))
   }
 
   private func step(_ model: CausalLM, _ optimizer: AdamW, _ number: Int) throws {

@@ -2,6 +2,7 @@
 
 import Foundation
 import Model
+import TestSupport
 import Testing
 
 @Suite struct FilesModelTests {
@@ -26,10 +27,10 @@ import Testing
   }
 
   /// The folder is what the Python converter made of the GGUF file, so every float must be the same.
-  @Test(.enabled(if: smollm2GGUF != nil && smollm2Folder != nil))
+  @Test(.enabled(if: Places.smolLM2GGUF != nil && Places.smolLM2Folder != nil))
   func readsTheRealGGUF() throws {
-    let gguf = try ModelFiles(path: smollm2GGUF!)
-    let folder = try ModelFiles(path: smollm2Folder!)
+    let gguf = try ModelFiles(path: Places.smolLM2GGUF!)
+    let folder = try ModelFiles(path: Places.smolLM2Folder!)
     #expect(gguf.config.weights == folder.config.weights && gguf.weights.names == folder.weights.names)
     #expect(gguf.config.numParameters == 134_515_008)
     #expect(gguf.config.rmsNormEps == 1e-5 && gguf.config.ropeTheta == 100_000)
@@ -38,15 +39,5 @@ import Testing
       #expect(try gguf.weights.read(name) == folder.weights.read(name), "\(name)")
     }
     #expect(gguf.gguf!.metadata["tokenizer.ggml.pre"]?.text == "smollm")
-  }
-}
-
-/// Models that are not part of the repository, named by the environment.
-private let smollm2GGUF = existing("MIDTRAIN_SMOLLM2_GGUF")
-private let smollm2Folder = existing("MIDTRAIN_SMOLLM2_FOLDER")
-
-private func existing(_ variable: String) -> String? {
-  ProcessInfo.processInfo.environment[variable].flatMap {
-    FileManager.default.fileExists(atPath: $0) ? $0 : nil
   }
 }

@@ -2,6 +2,7 @@
 
 import Foundation
 import Model
+import TestSupport
 import Testing
 
 @Suite(.serialized) struct FilesMutationTests {
@@ -66,7 +67,7 @@ import Testing
   ) throws {
     let good = try read("\(folder)/\(file)")
     let before = peakAddressSpace()
-    var random = SplitMix64(state: 20_250_929)
+    var random = Random(20_250_929)
     var refused = 0
     for i in 0..<count {
       let bytes = mutations[i % mutations.count](good, &random)
@@ -104,7 +105,7 @@ import Testing
 
   // MARK: - Mutations
 
-  private typealias Mutation = @Sendable (_ good: [UInt8], _ random: inout SplitMix64) -> [UInt8]
+  private typealias Mutation = @Sendable (_ good: [UInt8], _ random: inout Random) -> [UInt8]
 
   /// Truncates, flips bits, overwrites, inserts or removes bytes; most changes fall into the first `header` bytes.
   private static func bytes(_ header: Int = 2000) -> Mutation {
@@ -172,7 +173,7 @@ import Testing
     }
   }
 
-  private static func changed(_ value: JSONValue, _ random: inout SplitMix64) -> JSONValue {
+  private static func changed(_ value: JSONValue, _ random: inout Random) -> JSONValue {
     switch value {
     case .object(var members) where !members.isEmpty:
       let key = members.keys.sorted().randomElement(using: &random)!
@@ -189,18 +190,5 @@ import Testing
     default:
       return wicked.randomElement(using: &random)!
     }
-  }
-}
-
-/// A small seeded generator, so that a failure can be repeated.
-private struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
   }
 }

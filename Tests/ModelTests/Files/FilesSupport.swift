@@ -1,12 +1,12 @@
 // What the file tests share: where goldens are, scratch folders, expected failures.
 
 import Foundation
+import TestSupport
 import Testing
 
 import Model
 
-let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-  .deletingLastPathComponent().appendingPathComponent("Goldens").path
+let goldens = Places.golden("").path
 
 /// Runs `body` with a fresh folder that is removed afterwards.
 func withScratchFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
