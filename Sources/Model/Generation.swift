@@ -39,6 +39,13 @@ extension CausalLM {
   }
 }
 
+extension CausalLM {
+  /// Keys and values of one token in all layers.
+  fileprivate var cacheBytesPerToken: Int {
+    2 * config.numHiddenLayers * config.numKeyValueHeads * config.headDim * MemoryLayout<Float>.stride
+  }
+}
+
 /// The state of a batch of continuations.
 private struct Decoder {
   /// One continuation that is still growing.
@@ -76,7 +83,8 @@ private struct Decoder {
       let segment = forest.segments[number]
       let before = forest.spans(before: number, offset: segment.rows.count)
       guard let last = before.last else {
-        throw ModelError("generate: the prompt is empty; give at least one token (a model's bos_id will do)")
+        throw ModelError(
+          "generate: the prompt is empty; give at least one token (the tokenizer's bos_id will do)")
       }
       let position = segment.position + segment.rows.count
       let room = min(maxTokens, model.config.maxPositionEmbeddings - position)
@@ -84,6 +92,12 @@ private struct Decoder {
         throw ModelError(
           "generate: a prompt of \(position) tokens leaves no room in a context of \(model.config.maxPositionEmbeddings)"
         )
+      }
+      let bytes = Double(count) * Double(room) * Double(model.cacheBytesPerToken)
+      guard bytes <= Double(BufferPool.physicalMemory) else {
+        throw ModelError(
+          "generate: \(count) completions of up to \(room) tokens would take \(Int(bytes / 1e9)) GB of cache; this "
+            + "machine has \(BufferPool.physicalMemory / 1_000_000_000) GB. Take fewer at a time")
       }
       spans.append(before)
       lastRows.append(Int32(last.start + last.count - 1))

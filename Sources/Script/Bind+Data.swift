@@ -39,7 +39,8 @@ extension Registry {
           texts.append(text)
           return texts.count < limit
         }
-        return { try $0.return(texts, report.description) }
+        guard !texts.isEmpty else { throw ScriptError("no row can be used: \(report)") }
+        return { [texts] in try $0.return(texts, report.description) }
       }
     }
 
@@ -78,7 +79,13 @@ private func json(_ value: Argument, depth: Int) throws -> JSON {
     guard let flag = try? value.boolean() else { throw value.mismatch("a value that JSON has") }
     return .bool(flag)
   }
-  if try value.length() > 0 { return .array(try value.elements().map { try json($0, depth: depth + 1) }) }
+  let length = try value.length()
+  if length > 0 {
+    guard try value.pairs().count == length else {
+      throw value.error("a table with both list elements and names has no JSON form")
+    }
+    return .array(try value.elements().map { try json($0, depth: depth + 1) })
+  }
   let members = try value.pairs().map { pair in
     guard pair.key.isString else {
       throw value.error("a JSON object has names, but a key is \(pair.key.described)")

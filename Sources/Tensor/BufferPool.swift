@@ -34,7 +34,7 @@ public final class BufferPool: @unchecked Sendable {
   private static let hugePage = 2 << 20
 
   /// Memory of the machine, in bytes. Results that are larger are refused before they are made.
-  static let physicalMemory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+  package static let physicalMemory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
 
   private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private var free: [Int: [UnsafeMutableRawPointer]] = [:]

@@ -123,7 +123,12 @@ public final class LanguageModel: @unchecked Sendable {
   /// Writes a Hugging Face folder that transformers loads; the folder is made if it is missing. Each file is complete
   /// under its name or not there.
   public func save(to folder: String) throws {
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    do {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    } catch {
+      throw ModelError(
+        "\(folder.isEmpty ? "''" : folder): cannot make this folder: \(error.localizedDescription)")
+    }
     let tensors = Dictionary(uniqueKeysWithValues: network.parameters.map { ($0.name, $0.tensor) })
     try network.config.save(toFolder: folder, with: SafetensorsWriter()) { name, sink in
       let tensor = tensors[name]!

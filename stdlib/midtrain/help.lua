@@ -103,6 +103,52 @@ local function name_of(f)
   end
 end
 
+-- The comment above a Lua function in its file, with its parameters; nothing if there is none.
+local function source_page(f, name)
+  local info = debug.getinfo(f, "S")
+  local file = info.source:sub(1, 1) == "@" and io.open(info.source:sub(2))
+  if not file then return nil end
+  local source = {}
+  for line in file:lines() do
+    source[#source + 1] = line
+    if #source == info.linedefined then break end
+  end
+  file:close()
+  local first = info.linedefined
+  while first > 1 and source[first - 1]:match "^%s*%-%-%-" do first = first - 1 end
+  if first == info.linedefined then return nil end
+  local lines = { name .. (source[info.linedefined]:match "%b()" or "(…)") }
+  for i = first, info.linedefined - 1 do
+    local text = source[i]:match "^%s*%-%-%-%s?(.*)"
+    local parameter, rest = text:match "^@param%s+(%S+)%s+(.*)"
+    local result = text:match "^@return%s+(.*)"
+    lines[#lines + 1] = parameter and "    " .. parameter:gsub("%?$", "") .. ": " .. rest
+      or result and "  gives " .. result or "  " .. text
+  end
+  return table.concat(lines, "\n")
+end
+
+-- The options that a module declares, by name.
+local function option_lines(specification, lines)
+  local names = {}
+  for name in next, specification do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local option = specification[name]
+    local types = type(option[1]) == "table" and table.concat(option[1], "|") or tostring(option[1])
+    local text = "    " .. name .. ": " .. types
+    local default = option.default
+    if option.required then
+      text = text .. ", required"
+    elseif type(default) ~= "nil" and type(default) ~= "function" and type(default) ~= "table" then
+      text = text .. " = " .. tostring(default)
+    end
+    if option.choices then text = text .. " (" .. table.concat(option.choices, " | ") .. ")" end
+    if option.doc then text = text .. "  " .. option.doc end
+    lines[#lines + 1] = text .. (option.knob and "  · can be changed while it runs" or "")
+  end
+end
+
 -- What a module of `mid` is for and what is in it.
 local function module_page(value)
   for name, purpose in next, help.modules(require "midtrain") do
@@ -112,9 +158,24 @@ local function module_page(value)
         if type(field) == "string" then fields[#fields + 1] = field end
       end
       table.sort(fields)
-      return "mid." .. name .. ": " .. purpose .. "\n  " .. table.concat(fields, ", ")
+      local lines = { "mid." .. name .. ": " .. purpose, "  has " .. table.concat(fields, ", ") }
+      local specification = rawget(value, "specification")
+      if type(specification) == "table" then
+        lines[#lines + 1] = "  options:"
+        option_lines(specification, lines)
+      end
+      return table.concat(lines, "\n")
     end
   end
+end
+
+-- What stands under a name like `mid.budget.linear` in the Lua library: a module or a function.
+local function library_page(topic)
+  local path = topic:gsub("^mid%.", "")
+  local value = help.modules(require "midtrain")[path:match "^[^.:]+"] and require "midtrain" or nil
+  for part in path:gmatch "[^.:]+" do value = type(value) == "table" and value[part] or nil end
+  if type(value) == "function" then return source_page(value, "mid." .. path) end
+  return type(value) == "table" and module_page(value) or nil
 end
 
 local function pages_named(name)
@@ -133,7 +194,7 @@ function help.text(topic)
   local kind = type(topic)
   if kind == "function" then
     local name = name_of(topic)
-    return name and pages_named(name) or "This function is not documented."
+    return name and pages_named(name) or source_page(topic, "function") or "This function is not documented."
   end
   local type_name = kind == "userdata" and getmetatable(topic)
   if type(type_name) == "string" then return list(type_name .. "; ?name tells more.", help.members(type_name)) end
@@ -143,7 +204,7 @@ function help.text(topic)
   end
   if kind ~= "string" then return "A " .. kind .. "; help knows functions, objects and names." end
 
-  local text = pages_named(topic)
+  local text = library_page(topic) or pages_named(topic)
   if text then return text end
   local members = help.members(topic)
   if #members > 0 then return list(topic .. "; ?name tells more.", members) end

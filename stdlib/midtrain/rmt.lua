@@ -69,7 +69,8 @@ local function token_mean(t, active, tokens) return (t * active):sum():item() / 
 local function step(self, run, knobs, t)
   self.sampler = self.sampler or run:time("entropy", self.make_sampler)
   local T, state, tokenizer = run.T, run.metrics or {}, run.model.tokenizer
-  local B = options.value("rmt", "budget(t, T)", knobs.budget(t, T, state), { "integer", min = 1 })
+  local B = options.value("rmt", "budget(t, T)", knobs.budget(t, T, state), { "number", min = 1 })
+  B = B and math.floor(B)
   local p = knobs.curriculum(t, T, state)
   if knobs.beta > 0 and not self.reference_model then
     error "rmt: beta > 0 needs the option reference_model"

@@ -42,7 +42,16 @@ run.specification = {
 }
 
 -- The fields behind the proxy.
-local function fields(self) return getmetatable(self).__index end
+-- What a run is made of. A job that was interrupted may not have come to say so itself: Ctrl-C also
+-- ends what would have noted it.
+local function fields(self)
+  local own = getmetatable(self).__index
+  local over = own.job and (own.job.status == "failed" or own.job.status == "cancelled")
+  if over and (own.status == "running" or own.status == "paused") then
+    own.status, own.error, own.thread = "failed", own.error or own.job.error, nil
+  end
+  return own
+end
 
 local function assign(self, name, value)
   local own = fields(self)
@@ -200,7 +209,7 @@ function Run:step(count)
   local own = fields(self)
   check_can_start(own, "step")
   local before = own.status
-  own.stopping = false
+  own.stopping, own.job = false, nil
   advance(self, math.min(own.T, own.t + (count or 1)), false)
   own.status = own.t >= own.T and "done" or before == "paused" and "paused" or "ready"
   return own.metrics
@@ -208,9 +217,9 @@ end
 
 -- Lets jobs go on until `condition`, unless this is the run's own coroutine, which would wait for
 -- itself.
-local function wait_until(own, condition)
-  if coroutine.running() == own.thread then return end
-  while own.status == "running" and not condition() do mid.sleep(0.02) end
+local function wait_until(self, condition)
+  if coroutine.running() == fields(self).thread then return end
+  while fields(self).status == "running" and not condition() do mid.sleep(0.02) end
 end
 
 --- Holds the run at the next step boundary, and waits for it.
@@ -218,7 +227,7 @@ end
 function Run:pause()
   local own = fields(self)
   own.pausing = true
-  wait_until(own, function() return own.status == "paused" end)
+  wait_until(self, function() return own.status == "paused" end)
   return self
 end
 
@@ -237,7 +246,7 @@ function Run:stop()
   local own = fields(self)
   own.stopping, own.pausing = true, false
   if own.status == "paused" then own.status = "running" end
-  wait_until(own, function() return false end)
+  wait_until(self, function() return false end)
   return self
 end
 
@@ -248,7 +257,7 @@ function Run:wait(step)
   local own = fields(self)
   if own.pausing then error("run: it is paused, so waiting would never end; resume it first", 2) end
   if step then
-    wait_until(own, function() return own.t >= step end)
+    wait_until(self, function() return own.t >= step end)
     if own.status == "failed" then error(own.error, 0) end
   elseif own.job then
     own.job:wait()
