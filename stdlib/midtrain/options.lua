@@ -60,17 +60,19 @@ end
 ---@param where string
 ---@param name any
 ---@param known table<string, any>
+---@param noun string? what it is; an option
 ---@return string
-function options.unknown(where, name, known)
+function options.unknown(where, name, known, noun)
+  noun = noun or "option"
   local nearest = options.nearest(name, known)
   if nearest then
-    return ("%s: unknown option '%s'; did you mean '%s'?"):format(where, tostring(name), nearest)
+    return ("%s: unknown %s '%s'; did you mean '%s'?"):format(where, noun, tostring(name), nearest)
   end
   local names = {}
   for candidate in pairs(known) do names[#names + 1] = tostring(candidate) end
   table.sort(names)
-  return ("%s: unknown option '%s'; known are %s")
-    :format(where, tostring(name), table.concat(names, ", "))
+  return ("%s: unknown %s '%s'; known are %s")
+    :format(where, noun, tostring(name), table.concat(names, ", "))
 end
 
 local function type_matches(value, expected)

@@ -235,6 +235,9 @@ end
 ---@return midtrain.Run
 function Run:resume()
   local own = fields(self)
+  if own.status == "failed" then
+    error("run: it failed, it is not paused; mend what run.error says, then start()", 2)
+  end
   own.pausing = false
   if own.status == "paused" then own.status = "running" end
   return self
@@ -338,8 +341,12 @@ end
 ---@param names string[]|string
 ---@param given table? see plot.lua
 function Run:plot(names, given)
-  local series = {}
-  for i, name in ipairs(type(names) == "table" and names or { names }) do
+  local known, series = {}, {}
+  for _, metrics in ipairs(self.history) do
+    for name in pairs(metrics) do known[name] = true end
+  end
+  for i, name in ipairs(type(names) == "table" and names or { names or "reward" }) do
+    if next(known) and not known[name] then error(options.unknown("run:plot", name, known, "metric"), 2) end
     local values = {}
     for t, metrics in ipairs(self.history) do values[t] = metrics[name] or 0 / 0 end
     series[i] = { name = name, values = values }
@@ -353,9 +360,11 @@ function Run:describe()
   local own, metrics = fields(self), self.metrics
   local start = ("step %d/%d"):format(own.t, own.T)
   if not metrics then return ("%s · %s"):format(start, own.status) end
-  return ("%s · %s · %.0f tok/s · %.1f s/step%s"):format(start, own.policy.line(metrics),
+  local halted = { paused = " · paused", failed = " · FAILED: see run.error" }
+  return ("%s · %s · %.0f tok/s · %.1f s/step%s%s"):format(start, own.policy.line(metrics),
     metrics.tokens_per_second, metrics.step_time,
-    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "")
+    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "",
+    halted[own.status] or "")
 end
 
 return run
