@@ -1,4 +1,6 @@
 import CLua
+import Glibc
+import Synchronization
 import Tensor
 
 /// Memory that Lua keeps alive without knowing its size. A tensor is a few bytes to Lua's collector, so it
@@ -30,6 +32,16 @@ package final class NativeMemory {
   private var inUse: Int { max(bytes, tensorBytes()) }
 
   func remove(_ count: Int) { bytes -= count }
+
+  /// From now on garbage is collected when the system has no memory left for a tensor that this thread makes, which is
+  /// to be the one that runs Lua.
+  package func collectWhenExhausted() {
+    nonisolated(unsafe) let memory = self
+    let thread = pthread_self()
+    BufferPool.shared.onExhaustion.withLock {
+      $0 = { if pthread_equal(pthread_self(), thread) != 0 { memory.collect() } }
+    }
+  }
 
   /// Frees every unreachable object now, for instance when an allocation failed.
   package func collect() {

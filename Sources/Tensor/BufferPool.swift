@@ -42,7 +42,16 @@ public final class BufferPool: @unchecked Sendable {
   /// Whether returned blocks are filled with NaN at once: shows who reads memory that is no longer his.
   private let poisons = Atomic(false)
 
-  package init() { pthread_mutex_init(lock, nil) }
+  /// Called when the system has no memory left, on the thread that wants it: lets go of what nobody needs any more,
+  /// such as a script's garbage. Then the request is tried once more.
+  package let onExhaustion = Mutex<(@Sendable () -> Void)?>(nil)
+  /// What the pool may hold in all; a limit stands in for a full machine in tests.
+  private let limit: Int
+
+  package init(limit: Int = .max) {
+    self.limit = limit
+    pthread_mutex_init(lock, nil)
+  }
 
   /// How memory is used at this moment.
   public var statistics: Statistics { locked { numbers } }
@@ -61,8 +70,15 @@ public final class BufferPool: @unchecked Sendable {
 
   package func take(bytes: Int) -> Block {
     let size = Self.sizeClass(bytes)
-    return locked {
-      let block = reuse(size) ?? allocate(size)
+    if let block = obtain(size) { return block }
+    if let letGo = onExhaustion.withLock({ $0 }) { letGo() }
+    guard let block = obtain(size) else { preconditionFailure("out of memory: \(size) bytes wanted") }
+    return block
+  }
+
+  private func obtain(_ size: Int) -> Block? {
+    locked {
+      guard let block = reuse(size) ?? allocate(size) else { return nil }
       numbers.inUse += block.bytes
       numbers.peak = max(numbers.peak, numbers.inUse + numbers.cached)
       return block
@@ -91,14 +107,15 @@ public final class BufferPool: @unchecked Sendable {
     return nil
   }
 
-  private func allocate(_ size: Int) -> Block {
+  private func allocate(_ size: Int) -> Block? {
     let isHuge = size >= Self.hugePage
     if isHuge { release(atLeast: size) }
     var start: UnsafeMutableRawPointer?
     let alignment = isHuge ? Self.hugePage : 64
+    guard size <= limit - numbers.inUse - numbers.cached else { return nil }
     if posix_memalign(&start, alignment, size) != 0 {
       release(atLeast: .max)
-      precondition(posix_memalign(&start, alignment, size) == 0, "out of memory: \(size) bytes wanted")
+      guard posix_memalign(&start, alignment, size) == 0 else { return nil }
     }
     if isHuge { madvise(start, size, MADV_HUGEPAGE) }
     numbers.systemAllocations += 1

@@ -38,6 +38,7 @@ private struct Session {
 
   func run(_ invocation: Invocation) -> Int32 {
     Interrupt.install(waking: state.scheduler)
+    state.memory.collectWhenExhausted()
     state.scheduler.onFailure = { Terminal.report($0) }
     do {
       try prepare(invocation)

@@ -1,5 +1,6 @@
 // The memory pool: reuse, its books, and its limits on waste.
 import Foundation
+import Synchronization
 import Testing
 
 import Tensor
@@ -68,6 +69,23 @@ import Tensor
     #expect(pool.statistics.peak <= 4 * 83 << 20 + 83 << 20)
     pool.trim()
     #expect(pool.statistics.cached == 0)
+  }
+
+  @Test func anExhaustedPoolAsksOthersToLetGo() {
+    let pool = BufferPool(limit: 10 << 20)
+    let garbage = pool.take(bytes: 8 << 20)
+    let calls = Mutex(0)
+    pool.onExhaustion.withLock {
+      $0 = {
+        calls.withLock { $0 += 1 }
+        pool.give(garbage)
+      }
+    }
+    let block = pool.take(bytes: 7 << 20)
+    #expect(calls.withLock { $0 } == 1)
+    #expect(block.start == garbage.start)
+    pool.give(block)
+    pool.trim()
   }
 
   @Test func threadsMayShareThePool() {
