@@ -75,9 +75,6 @@ public enum BLAS {
     return body()
   }
 
-  /// Sets the number of threads that one product may use.
-  static func setThreadCount(_ count: Int) { openblas_set_num_threads(Int32(count)) }
-
   /// `c = alpha · a · b + beta · c`. Transposed operands are read in place.
   public static func multiply(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float = 1, beta: Float = 0) {
     prepare()

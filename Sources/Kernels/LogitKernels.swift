@@ -23,33 +23,22 @@ public enum LogitKernels {
         if inverse != 1 { VectorKernels.scale(row, by: inverse, V) }
         let target = row[Int(targets[targets.startIndex + n])]
         let peak = VectorKernels.maximum(row, V)
-        var weighted: Float = 0
         let shift = Vector(repeating: peak)
-        let sum: Float
-        if entropies == nil {
-          sum = sumVector(
-            V, { exponential(row.vector($0) - shift) },
-            { exponential(row.partial($0, $1, fill: -.infinity) - shift) })
-        } else {
-          // Σ e^(z−m)·(z−m), with what lies out of range giving 0 and not 0·∞.
-          sum = sumVector(
-            V, { exponential(row.vector($0) - shift) },
-            { exponential(row.partial($0, $1, fill: -.infinity) - shift) })
-          weighted = sumVector(
-            V,
-            { i in
-              let z = row.vector(i) - shift
-              return exponential(z) * z.replacing(with: -100, where: z .< -100)
-            },
-            { i, count in
-              let z = row.partial(i, count, fill: -.infinity) - shift
-              return exponential(z) * z.replacing(with: -100, where: z .< -100)
-            })
-        }
+        let sum = sumVector(
+          V, { exponential(row.vector($0) - shift) },
+          { exponential(row.partial($0, $1, fill: -.infinity) - shift) })
         let logSum = Glibc.log(sum)
         logProbabilities[n] = target - peak - logSum
         logSums[n] = peak + logSum
-        entropies?[n] = logSum - weighted / sum
+        if let entropies {
+          // Σ e^(z−m)·(z−m), with what lies out of range giving 0 and not 0·∞.
+          @inline(__always) func weigh(_ z: Vector) -> Vector {
+            exponential(z) * z.replacing(with: -100, where: z .< -100)
+          }
+          let weighted = sumVector(
+            V, { weigh(row.vector($0) - shift) }, { weigh(row.partial($0, $1, fill: -.infinity) - shift) })
+          entropies[n] = logSum - weighted / sum
+        }
       }
     }
   }
