@@ -18,10 +18,11 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CIntrinsics"),
     .systemLibrary(name: "CReadline", providers: [.apt(["libreadline-dev"])]),
     .target(name: "CLua", linkerSettings: [.linkedLibrary("lua5.4")]),
 
-    .target(name: "Kernels", dependencies: ["COpenBLAS"], swiftSettings: kernels),
+    .target(name: "Kernels", dependencies: ["COpenBLAS", "CIntrinsics"], swiftSettings: kernels),
     .target(name: "Tensor", dependencies: ["Kernels"], swiftSettings: native),
     .target(name: "Text", swiftSettings: native),
     .target(name: "Model", dependencies: ["Tensor", "Kernels"], swiftSettings: native),

@@ -1,131 +1,202 @@
 // Products of few rows with a large weight matrix, as decoding has them.
 //
-// OpenBLAS packs both operands first, which costs as much as the product itself when there are few rows. Here the
-// few rows are transposed once, sixteen to a vector, and every weight is read once, straight from where it lies, and
-// multiplied with all rows. Each result is a sum over k in order, whatever the number of rows and threads: a sample
-// does not depend on what else is in its batch.
+// OpenBLAS packs both operands first, which costs as much as the product itself when there are few rows. Here six
+// weight rows at a time meet four input rows, 24 running sums in registers, each weight read once from where it lies.
+// Packed weights are expanded six rows at a time into memory that stays in the first-level cache. Every result is the
+// same sum in the same order whatever the number of rows and threads: a sample does not depend on its batch.
+import CIntrinsics
 
 /// `y = x · wᵀ` for few rows of x.
 public enum SkinnyGEMM {
-  /// Most rows that this way is used for. From here on OpenBLAS was faster on every shape measured, see LOG.md.
-  public static let maximumRows = 32
+  /// Most rows that this way is used for. From here on OpenBLAS was as fast on the shapes measured, see LOG.md.
+  public static let maximumRows = 64
 
+  /// Weight rows in one tile.
+  private static let tile = 6
   /// Weight rows that one thread takes at a time.
-  private static let grain = 96
+  private static let grain = 8 * tile
 
   /// Floats of scratch memory that `multiply` needs.
-  public static func scratchCount(rows: Int, inner: Int) -> Int { (rows + 15) / 16 * 16 * inner }
+  public static func scratchCount(_ weight: WeightRows) -> Int {
+    weight.format == .f32 ? 0 : ThreadPool.shared.threadCount * tile * weight.columns
+  }
 
   /// - Parameters:
-  ///   - x: (M, K) with M at most `maximumRows`. `weight`: (N, K), contiguous. `y`: (M, N).
-  ///   - scratch: `scratchCount` floats, aligned as tensors are.
+  ///   - x: (M, K). `weight`: (N, K). `y`: (M, N).
+  ///   - scratch: `scratchCount` floats.
   public static func multiply(
-    _ x: Matrix, weight: UnsafePointer<Float>, into y: Matrix, scratch: UnsafeMutablePointer<Float>
+    _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
   ) {
-    let (M, K, N) = (x.rows, x.columns, y.columns)
-    if M == 0 { return }
-    let lanes = (M + 15) / 16 * 16
-    for k in 0..<K {
-      let column = scratch + k * lanes
-      for m in 0..<M { column[m] = x.pointer[m * x.stride + k] }
-      for m in M..<lanes { column[m] = 0 }
-    }
-    ThreadPool.shared.forEach(count: N, grain: grain) { range in
-      if lanes == 16 {
-        oneVector(scratch, weight, y, K, range)
-      } else {
-        twoVectors(scratch, weight, y, K, range)
-      }
-    }
-  }
-
-  /// Up to 16 rows: eight weight rows at a time.
-  private static func oneVector(
-    _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, _ y: Matrix, _ K: Int, _ range: Range<Int>
-  ) {
-    var n = range.lowerBound
-    while n + 8 <= range.upperBound {
-      let (w0, w1, w2, w3) = (
-        weight + n * K, weight + (n + 1) * K, weight + (n + 2) * K, weight + (n + 3) * K
-      )
-      let (w4, w5, w6, w7) = (w0 + 4 * K, w1 + 4 * K, w2 + 4 * K, w3 + 4 * K)
-      var (a0, a1, a2, a3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
-      var (a4, a5, a6, a7) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
-      for k in 0..<K {
-        let v = x.vector(k * 16)
-        a0 = multiplyAdd(Vector(repeating: w0[k]), v, a0)
-        a1 = multiplyAdd(Vector(repeating: w1[k]), v, a1)
-        a2 = multiplyAdd(Vector(repeating: w2[k]), v, a2)
-        a3 = multiplyAdd(Vector(repeating: w3[k]), v, a3)
-        a4 = multiplyAdd(Vector(repeating: w4[k]), v, a4)
-        a5 = multiplyAdd(Vector(repeating: w5[k]), v, a5)
-        a6 = multiplyAdd(Vector(repeating: w6[k]), v, a6)
-        a7 = multiplyAdd(Vector(repeating: w7[k]), v, a7)
-      }
-      for m in 0..<y.rows {
-        let out = y.pointer + m * y.stride + n
-        (out[0], out[1], out[2], out[3]) = (a0[m], a1[m], a2[m], a3[m])
-        (out[4], out[5], out[6], out[7]) = (a4[m], a5[m], a6[m], a7[m])
-      }
-      n += 8
-    }
-    while n < range.upperBound {
-      var sum = Vector.zero
-      for k in 0..<K { sum = multiplyAdd(Vector(repeating: weight[n * K + k]), x.vector(k * 16), sum) }
-      for m in 0..<y.rows { y.pointer[m * y.stride + n] = sum[m] }
-      n += 1
-    }
-  }
-
-  /// 17 to 32 rows: six weight rows at a time.
-  private static func twoVectors(
-    _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, _ y: Matrix, _ K: Int, _ range: Range<Int>
-  ) {
-    func store(_ low: Vector, _ high: Vector, _ n: Int) {
-      for m in 0..<16 { y.pointer[m * y.stride + n] = low[m] }
-      for m in 16..<y.rows { y.pointer[m * y.stride + n] = high[m - 16] }
-    }
-    var n = range.lowerBound
-    while n + 6 <= range.upperBound {
-      let (w0, w1, w2) = (weight + n * K, weight + (n + 1) * K, weight + (n + 2) * K)
-      let (w3, w4, w5) = (w0 + 3 * K, w1 + 3 * K, w2 + 3 * K)
-      var (a0, a1, a2, a3, a4, a5) = (
-        Vector.zero, Vector.zero, Vector.zero, Vector.zero, Vector.zero, Vector.zero
-      )
-      var (b0, b1, b2, b3, b4, b5) = (
-        Vector.zero, Vector.zero, Vector.zero, Vector.zero, Vector.zero, Vector.zero
-      )
-      for k in 0..<K {
-        let (low, high) = (x.vector(k * 32), x.vector(k * 32 + 16))
-        @inline(__always) func step(_ w: UnsafePointer<Float>, _ a: inout Vector, _ b: inout Vector) {
-          let value = Vector(repeating: w[k])
-          a = multiplyAdd(value, low, a)
-          b = multiplyAdd(value, high, b)
+    if x.rows == 0 { return }
+    let K = weight.columns
+    ThreadPool.shared.forEach(count: weight.rows, grain: grain) { range, slot in
+      let expanded = scratch + slot * tile * K
+      var n = range.lowerBound
+      while n < range.upperBound {
+        let count = min(tile, range.upperBound - n)
+        if weight.format == .f32 {
+          let rows = UnsafeRawPointer(weight.row(n)).assumingMemoryBound(to: Float.self)
+          multiply(x, rows, count, K, y, n, fromMemory: true)
+        } else {
+          weight.expand(n..<n + count, into: expanded)
+          multiply(x, expanded, count, K, y, n, fromMemory: false)
         }
-        step(w0, &a0, &b0)
-        step(w1, &a1, &b1)
-        step(w2, &a2, &b2)
-        step(w3, &a3, &b3)
-        step(w4, &a4, &b4)
-        step(w5, &a5, &b5)
+        n += count
       }
-      store(a0, b0, n)
-      store(a1, b1, n + 1)
-      store(a2, b2, n + 2)
-      store(a3, b3, n + 3)
-      store(a4, b4, n + 4)
-      store(a5, b5, n + 5)
-      n += 6
     }
-    while n < range.upperBound {
-      var (low, high) = (Vector.zero, Vector.zero)
-      for k in 0..<K {
-        let value = Vector(repeating: weight[n * K + k])
-        low = multiplyAdd(value, x.vector(k * 32), low)
-        high = multiplyAdd(value, x.vector(k * 32 + 16), high)
+  }
+
+  /// All input rows with `count` ≤ 6 weight rows, the results going to columns from `n` on.
+  private static func multiply(
+    _ x: Matrix, _ w: UnsafePointer<Float>, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int, fromMemory: Bool
+  ) {
+    let input = UnsafePointer(x.pointer)
+    guard count == tile else {
+      for j in 0..<count {
+        for m in 0..<x.rows {
+          y.pointer[m * y.stride + n + j] = one(input + m * x.stride, w + j * K, K)
+        }
       }
-      store(low, high, n)
-      n += 1
+      return
     }
+    var m = 0
+    // Only the first pass over the weights waits for memory; it also asks for those of the tiles that come next.
+    if x.rows >= 4 {
+      sixByFour(
+        input, x.stride, w, K, y.pointer + n, y.stride, prefetch: fromMemory)
+      m = 4
+    }
+    while m + 4 <= x.rows {
+      sixByFour(
+        input + m * x.stride, x.stride, w, K, y.pointer + m * y.stride + n, y.stride, prefetch: false)
+      m += 4
+    }
+    while m < x.rows {
+      sixByOne(input + m * x.stride, w, K, y.pointer + m * y.stride + n, prefetch: fromMemory && m < 4)
+      m += 1
+    }
+  }
+
+  /// Sums of one weight row with four input rows, sixteen partial sums each.
+  private struct Four {
+    var a = Vector.zero
+    var b = Vector.zero
+    var c = Vector.zero
+    var d = Vector.zero
+
+    @inline(__always)
+    mutating func add(_ w: Vector, _ x: (Vector, Vector, Vector, Vector)) {
+      a = multiplyAdd(w, x.0, a)
+      b = multiplyAdd(w, x.1, b)
+      c = multiplyAdd(w, x.2, c)
+      d = multiplyAdd(w, x.3, d)
+    }
+
+    @inline(__always)
+    func store(_ y: UnsafeMutablePointer<Float>, _ stride: Int) {
+      let sums = SkinnyGEMM.sums(a, b, c, d)
+      y[0] = sums[0]
+      y[stride] = sums[1]
+      y[2 * stride] = sums[2]
+      y[3 * stride] = sums[3]
+    }
+  }
+
+  private static func sixByFour(
+    _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ K: Int,
+    _ y: UnsafeMutablePointer<Float>, _ ys: Int, prefetch: Bool
+  ) {
+    var (r0, r1, r2, r3, r4, r5) = (Four(), Four(), Four(), Four(), Four(), Four())
+    let (x0, x1, x2, x3) = (x, x + xs, x + 2 * xs, x + 3 * xs)
+    let (w0, w1, w2, w3, w4, w5) = (w, w + K, w + 2 * K, w + 3 * K, w + 4 * K, w + 5 * K)
+    @inline(__always) func step(_ load: (UnsafePointer<Float>) -> Vector) {
+      let inputs = (load(x0), load(x1), load(x2), load(x3))
+      r0.add(load(w0), inputs)
+      r1.add(load(w1), inputs)
+      r2.add(load(w2), inputs)
+      r3.add(load(w3), inputs)
+      r4.add(load(w4), inputs)
+      r5.add(load(w5), inputs)
+    }
+    var k = 0
+    while k + 16 <= K {
+      if prefetch { prefetchAhead(w + k, K) }
+      step { $0.vector(k) }
+      k += 16
+    }
+    if k < K { step { $0.partial(k, K - k) } }
+    r0.store(y, ys)
+    r1.store(y + 1, ys)
+    r2.store(y + 2, ys)
+    r3.store(y + 3, ys)
+    r4.store(y + 4, ys)
+    r5.store(y + 5, ys)
+  }
+
+  private static func sixByOne(
+    _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ K: Int, _ y: UnsafeMutablePointer<Float>,
+    prefetch: Bool
+  ) {
+    var (a, b, c, d) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+    var (e, f) = (Vector.zero, Vector.zero)
+    let (w0, w1, w2, w3, w4, w5) = (w, w + K, w + 2 * K, w + 3 * K, w + 4 * K, w + 5 * K)
+    @inline(__always) func step(_ load: (UnsafePointer<Float>) -> Vector) {
+      let input = load(x)
+      a = multiplyAdd(load(w0), input, a)
+      b = multiplyAdd(load(w1), input, b)
+      c = multiplyAdd(load(w2), input, c)
+      d = multiplyAdd(load(w3), input, d)
+      e = multiplyAdd(load(w4), input, e)
+      f = multiplyAdd(load(w5), input, f)
+    }
+    var k = 0
+    while k + 16 <= K {
+      if prefetch { prefetchAhead(w + k, K) }
+      step { $0.vector(k) }
+      k += 16
+    }
+    if k < K { step { $0.partial(k, K - k) } }
+    let (first, rest) = (sums(a, b, c, d), sums(e, f, .zero, .zero))
+    (y[0], y[1], y[2], y[3], y[4], y[5]) = (first[0], first[1], first[2], first[3], rest[0], rest[1])
+  }
+
+  private static func one(_ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ K: Int) -> Float {
+    var sum = Vector.zero
+    var k = 0
+    while k + 16 <= K {
+      sum = multiplyAdd(w.vector(k), x.vector(k), sum)
+      k += 16
+    }
+    if k < K { sum = multiplyAdd(w.partial(k, K - k), x.partial(k, K - k), sum) }
+    return sums(sum, .zero, .zero, .zero)[0]
+  }
+
+  /// Asks for six weight rows one and two tiles ahead: rows are too short for the processor to see a pattern, and a
+  /// request may be dropped when many are under way, so each line is asked for twice.
+  @inline(__always)
+  private static func prefetchAhead(_ w: UnsafePointer<Float>, _ K: Int) {
+    for j in tile..<2 * tile {
+      mt_prefetch(w + j * K)
+      mt_prefetch(w + (tile + j) * K)
+    }
+  }
+
+  /// The sums of the elements of four vectors. Each is added up in the same order.
+  @inline(__always)
+  private static func sums(_ a: Vector, _ b: Vector, _ c: Vector, _ d: Vector) -> SIMD4<Float> {
+    let (x, y) = (fold(a, b), fold(c, d))
+    let pairs =
+      SIMD8(lowHalf: x.evenHalf, highHalf: y.evenHalf) + SIMD8(lowHalf: x.oddHalf, highHalf: y.oddHalf)
+    return pairs.evenHalf + pairs.oddHalf
+  }
+
+  /// Four partial sums of each of two vectors.
+  @inline(__always)
+  private static func fold(_ a: Vector, _ b: Vector) -> SIMD8<Float> {
+    typealias Halves = (SIMD8<Float>, SIMD8<Float>)
+    typealias Quarters = (SIMD4<Float>, SIMD4<Float>)
+    let (x, y) = (unsafeBitCast(a, to: Halves.self), unsafeBitCast(b, to: Halves.self))
+    let (p, q) = (unsafeBitCast(x.0 + x.1, to: Quarters.self), unsafeBitCast(y.0 + y.1, to: Quarters.self))
+    return SIMD8(lowHalf: p.0, highHalf: q.0) + SIMD8(lowHalf: p.1, highHalf: q.1)
   }
 }

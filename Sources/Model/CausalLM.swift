@@ -1,94 +1,192 @@
 // A decoder-only transformer: Llama, Qwen2, Qwen3. One description of the network serves training, scoring and
 // sampling; they differ only in where attention finds its keys and values.
 import Kernels
+import Synchronization
 import Tensor
 
 /// A causal language model: configuration and weights.
 public final class CausalLM: @unchecked Sendable {
   /// Sizes and constants of the network.
   public let config: ModelConfig
-  /// All weights by their checkpoint names, in the order of the network.
-  public let parameters: [(name: String, tensor: Tensor)]
-  private let weights: Weights
+  /// All weights by their checkpoint names, in the order of the network, whatever their storage.
+  public let weights: [(name: String, weight: Weight)]
+  private let network: Network
   let rotaryFrequencies: [Float]
+  /// Copies of this network in other formats, see `shadow`.
+  private let shadows = Mutex<[WeightStorage: CausalLM]>([:])
+  /// The adapters' settings while there are any.
+  package internal(set) var adapterConfig: AdapterConfig?
 
   /// A model from named weights of the shapes that `config` implies.
   ///
   /// - Throws: if a weight is missing or has another shape.
-  public init(config: ModelConfig, tensors: [String: Tensor]) throws {
+  public convenience init(config: ModelConfig, tensors: [String: Tensor]) throws {
+    try self.init(config: config, weights: tensors.mapValues(Weight.init))
+  }
+
+  init(config: ModelConfig, weights given: [String: Weight], adapters: [String: LowRankAdapter] = [:]) throws
+  {
     self.config = config
-    var parameters: [(name: String, tensor: Tensor)] = []
-    for weight in config.weights {
-      let (name, shape) = (weight.name, weight.shape)
-      guard let tensor = tensors[name] else { throw ModelError("the weight \(name) is missing") }
-      guard tensor.shape == shape else {
-        throw ModelError("the weight \(name) has shape \(tensor.shape), expected \(shape)")
+    weights = try config.weights.map { info in
+      guard let weight = given[info.name] else { throw ModelError("the weight \(info.name) is missing") }
+      guard weight.shape == info.shape else {
+        throw ModelError("the weight \(info.name) has shape \(weight.shape), expected \(info.shape)")
       }
-      parameters.append((name, tensor))
+      return (info.name, weight)
     }
-    self.parameters = parameters
-    weights = Weights(config: config, tensors: tensors)
+    network = Network(config: config, weights: given, adapters: adapters)
     rotaryFrequencies = config.rotaryFrequencies
   }
 
-  /// Reads all weights of an open checkpoint.
-  public convenience init(_ files: ModelFiles) throws {
-    var tensors: [String: Tensor] = [:]
-    for weight in files.config.weights {
-      let tensor = Tensor(uninitialized: weight.shape)
-      try files.weights.read(
-        weight.name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
-      tensors[weight.name] = tensor
+  /// Reads all weights of an open checkpoint. Vectors are 32-bit floats whatever the storage of matrices.
+  public convenience init(_ files: ModelFiles, storage: WeightStorage = .f32) throws {
+    var weights: [String: Weight] = [:]
+    for info in files.config.weights {
+      weights[info.name] = try Weight(reading: info, of: files.weights, storage: storage)
     }
-    try self.init(config: files.config, tensors: tensors)
+    try self.init(config: files.config, weights: weights)
   }
 
-  /// Number of weights.
+  /// Number of weights, those of adapters not counted.
   public var parameterCount: Int { config.numParameters }
+
+  /// Bytes of all weights as they are stored, master copies and adapters included.
+  public var weightBytes: Int {
+    let stored = weights.reduce(0) { sum, entry in
+      let master = entry.weight.format == .f32 ? 0 : (entry.weight.tensor?.count ?? 0) * 4
+      return sum + entry.weight.byteCount + master
+    }
+    return stored + adapterParameters.reduce(0) { $0 + $1.tensor.count * 4 }
+  }
+
+  /// The format that most values are stored in, for people: `f32`, `q4_1`.
+  public var formatName: String {
+    var bytes: [WeightFormat: Int] = [:]
+    for (_, weight) in weights { bytes[weight.format, default: 0] += weight.shape.reduce(1, *) }
+    let main = bytes.max { ($0.value, $1.key.rawValue) < ($1.value, $0.key.rawValue) }?.key ?? .f32
+    return main.name.lowercased()
+  }
+
+  /// What an optimiser can train: the adapters where there are any, else all weights that have 32-bit values.
+  public var parameters: [(name: String, tensor: Tensor)] {
+    if adapterConfig != nil { return adapterParameters }
+    return weights.compactMap { entry in entry.weight.tensor.map { (entry.name, $0) } }
+  }
+
+  /// Makes everything trainable that `parameters` is to list: bfloat16 matrices get master copies in 32 bits.
+  ///
+  /// - Throws: if a matrix is stored in a format that cannot be trained and there are no adapters.
+  public func makeTrainable() throws(ModelError) {
+    if adapterConfig != nil { return }
+    for (name, weight) in weights {
+      do {
+        try weight.makeTrainable()
+      } catch {
+        throw ModelError(
+          "\(name) is stored as \(weight.format.name), which is frozen. Load the model with dtype f32 or bf16 to train all "
+            + "weights, or add adapters (model:add_adapter) to train those")
+      }
+    }
+  }
+
+  /// All linear maps of the layers, by their modules' names.
+  var linears: [Linear] { network.layers.flatMap(\.linears) }
 
   private var epsilon: Float { Float(config.rmsNormEps) }
 
   /// The output matrix (V, C): the head's own, or the embedding where they are one.
-  var head: Tensor { weights.head }
+  var head: Weight { network.head }
 
   var attentionShape: AttentionShape {
     AttentionShape(
       heads: config.numAttentionHeads, keyHeads: config.numKeyValueHeads, headSize: config.headDim)
   }
 
+  /// This network with its matrices in another format, for sampling: it shares everything else, and packs a matrix
+  /// anew when the original was trained since. Matrices that are packed already stay as they are.
+  public func shadow(_ storage: WeightStorage) throws -> CausalLM {
+    guard let format = storage.format, format != .f32 else { return self }
+    if let known = shadows.withLock({ $0[storage] }) { return known }
+    var packed: [String: Weight] = [:]
+    for (name, weight) in weights {
+      let isMatrix = weight.shape.count == 2 && weight.shape[1] % format.blockLength == 0
+      guard isMatrix, weight.format == .f32, let tensor = weight.tensor else {
+        packed[name] = weight
+        continue
+      }
+      packed[name] = try Weight(master: tensor, format: format)
+    }
+    let copy = try CausalLM(config: config, weights: packed, adapters: adapters)
+    copy.adapterConfig = adapterConfig
+    shadows.withLock { $0[storage] = copy }
+    return copy
+  }
+
+  /// Forgets the copies that `shadow` made.
+  func dropShadows() { shadows.withLock { $0 = [:] } }
+
+  /// A model of its own with the same values, adapters merged into their matrices: trainable in f32, else frozen.
+  public func copy(_ storage: WeightStorage) throws -> CausalLM {
+    var copies: [String: Weight] = [:]
+    let merged = mergedWeights
+    for (name, original) in weights {
+      let weight = merged[name] ?? original
+      let format = storage.format ?? weight.format
+      let isMatrix = weight.shape.count == 2 && weight.shape[1] % format.blockLength == 0
+      if !isMatrix || format == .f32 {
+        copies[name] = Weight(weight.expanded())
+      } else {
+        copies[name] = try weight.copy(as: format)
+      }
+    }
+    return try CausalLM(config: config, weights: copies)
+  }
+
+  /// How a forward pass is to be recorded.
+  public struct TrainingOptions: Sendable {
+    /// What is computed again in the backward pass.
+    public var checkpointing = Checkpointing.off
+    /// Mixed into the seed of the adapters' dropout, so that steps differ.
+    public var step: UInt64 = 0
+
+    /// Everything is kept.
+    public init() {}
+  }
+
   /// Final hidden states (N, C) of a forest, normalised and ready for the head.
-  public func hiddenStates(_ forest: Forest) throws -> Tensor {
+  public func hiddenStates(_ forest: Forest, options: TrainingOptions = TrainingOptions()) throws -> Tensor {
     let (plan, shape) = (forest.attentionPlan, attentionShape)
-    return try forward(forest.tokens, positions: forest.positions) { _, q, k, v in
+    return try forward(forest.tokens, positions: forest.positions, options: options) { _, q, k, v in
       try Tensor.attention(q, k, v, plan: plan, shape: shape)
     }
   }
 
   /// The network. `attend` gets the layer and its rotated queries, keys and values: (N, H·D), (N, KVH·D) twice.
   func forward(
-    _ tokens: [Int32], positions: [Int], attend: (Int, Tensor, Tensor, Tensor) throws -> Tensor
+    _ tokens: [Int32], positions: [Int], options: TrainingOptions = TrainingOptions(),
+    attend: @escaping (Int, Tensor, Tensor, Tensor) throws -> Tensor
   ) throws -> Tensor {
     let table = RotaryTable(positions: positions, frequencies: rotaryFrequencies)
-    var x = try weights.embedding.embedding(tokens)
-    for (index, layer) in weights.layers.enumerated() {
+    let dropout = adapterConfig?.dropoutKey(step: options.step)
+    var x = try network.embedding.embedding(tokens)
+    for (index, layer) in network.layers.enumerated() {
       try Cancellation.check()
-      let attended = try layer.attention(x, table: table, epsilon: epsilon) { q, k, v in
-        try attend(index, q, k, v)
-      }
-      x = try x.adding(attended)
-      x = try x.adding(layer.feedForward(x, epsilon: epsilon))
+      x = try layer(
+        x, table: table, epsilon: epsilon, checkpointing: options.checkpointing, dropout: dropout
+      ) { q, k, v in try attend(index, q, k, v) }
     }
-    return try x.rmsNorm(weights.norm, epsilon: epsilon)
+    return try x.rmsNorm(network.norm, epsilon: epsilon)
   }
 
   /// Log-probabilities of all scored tokens of a forest, each given everything before it in its branch.
   ///
   /// - Returns: (N), 0 where a token is not scored or has nothing before it; and, if asked for, the entropies in nats
   ///   of the same distributions, also (N).
-  public func logProbs(_ forest: Forest, entropy: Bool = false) throws -> (logProbs: Tensor, entropy: Tensor?)
-  {
+  public func logProbs(
+    _ forest: Forest, entropy: Bool = false, options: TrainingOptions = TrainingOptions()
+  ) throws -> (logProbs: Tensor, entropy: Tensor?) {
     let predictions = forest.predictions
-    let rows = try hiddenStates(forest).embedding(predictions.rows)
+    let rows = try hiddenStates(forest, options: options).embedding(predictions.rows)
     let both = try rows.tokenLogProbs(
       head, targets: predictions.targets, inverseTemperatures: predictions.inverseTemperatures,
       entropy: entropy)
@@ -109,18 +207,26 @@ public final class CausalLM: @unchecked Sendable {
 }
 
 /// The weights in their places.
-private struct Weights {
-  let embedding: Tensor
+private struct Network {
+  let embedding: Weight
   let layers: [DecoderLayer]
   let norm: Tensor
-  let head: Tensor
+  let head: Weight
 
-  init(config: ModelConfig, tensors: [String: Tensor]) {
-    embedding = tensors["model.embed_tokens.weight"]!
-    norm = tensors["model.norm.weight"]!
-    head = tensors["lm_head.weight"] ?? embedding
+  init(config: ModelConfig, weights: [String: Weight], adapters: [String: LowRankAdapter]) {
+    embedding = weights["model.embed_tokens.weight"]!
+    norm = weights["model.norm.weight"]!.tensor!
+    head = weights["lm_head.weight"] ?? embedding
     layers = (0..<config.numHiddenLayers).map { index in
-      DecoderLayer { tensors["model.layers.\(index).\($0)"] }
+      let prefix = "model.layers.\(index)."
+      return DecoderLayer(
+        vector: { weights[prefix + $0]?.tensor },
+        linear: {
+          let name = prefix + $0
+          return Linear(
+            name: name, weight: weights[name + ".weight"]!, bias: weights[name + ".bias"]?.tensor,
+            adapter: adapters[name])
+        })
     }
   }
 }

@@ -17,9 +17,9 @@ extension Tensor {
   ///   - entropy: whether to compute entropies.
   /// - Returns: (1, N), or (2, N) with entropies in nats as the second row.
   public func tokenLogProbs(
-    _ weight: Tensor, targets: [Int32], inverseTemperatures: [Float], entropy: Bool = false
+    _ weight: Weight, targets: [Int32], inverseTemperatures: [Float], entropy: Bool = false
   ) throws(TensorError) -> Tensor {
-    guard rank == 2, weight.rank == 2, shape[1] == weight.shape[1] else {
+    guard rank == 2, weight.shape.count == 2, shape[1] == weight.shape[1] else {
       throw TensorError(
         .tokenLogProbs, "expected (N, C) and a weight (V, C), got \(shape) and \(weight.shape)")
     }
@@ -32,41 +32,50 @@ extension Tensor {
     if let wrong = targets.first(where: { $0 < 0 || Int($0) >= V }) {
       throw TensorError(.tokenLogProbs, "target \(wrong) is not in a vocabulary of \(V)")
     }
-    let weight = try weight.distinct(from: self)
-    let (x, w) = (contiguousCopyIfNeeded(), weight.contiguousCopyIfNeeded())
+    let master = try weight.tensor?.distinct(from: self)
+    let x = contiguousCopyIfNeeded()
     let (result, logSums) = (Tensor(uninitialized: [entropy ? 2 : 1, N]), Storage(count: N))
     let chunk = Swift.max(1, Swift.min(N, Self.chunkElements / Swift.max(1, V)))
 
     /// Calls `body` with the logits of one chunk of rows after another.
-    func forEachChunk(_ body: (_ start: Int, _ rows: Matrix, _ logits: Matrix) -> Void) {
-      let logits = Storage(count: chunk * V)
+    func forEachChunk(
+      _ body: (
+        _ start: Int, _ rows: Matrix, _ logits: Matrix, _ weight: WeightRows,
+        _ scratch: UnsafeMutablePointer<Float>
+      ) -> Void
+    ) {
+      let (logits, w) = (Storage(count: chunk * V), weight.rows)
+      let scratch = Storage(
+        count: Swift.max(
+          LinearKernels.scratchCount(rows: chunk, weight: w),
+          LinearKernels.scratchCount(rows: chunk, weight: w, backward: true)))
       for start in stride(from: 0, to: N, by: chunk) {
         let rows = Matrix(x.pointer + start * C, rows: Swift.min(chunk, N - start), columns: C)
         let output = Matrix(logits.pointer, rows: rows.rows, columns: V)
-        BLAS.multiply(rows, w.matrix.transposed, into: output)
-        body(start, rows, output)
+        LinearKernels.multiply(rows, w, into: output, scratch: scratch.pointer)
+        body(start, rows, output, w, scratch.pointer)
       }
     }
 
-    forEachChunk { start, rows, logits in
+    forEachChunk { start, _, logits, _, _ in
       LogitKernels.logProbabilities(
         logits, targets: targets[start...], inverseTemperatures: inverseTemperatures[start...],
         logProbabilities: result.pointer + start, logSums: logSums.pointer + start,
         entropies: entropy ? result.pointer + N + start : nil)
     }
     let saved = result.detached()
-    return result.recorded(.tokenLogProbs, [self, weight]) { dy in
+    return result.recorded(.tokenLogProbs, [self] + (master.map { [$0] } ?? [])) { dy in
       self.withGradient { dx, betaX in
-        weight.withGradient { dw, betaW in
+        Tensor.withGradient(of: master) { dw, betaW in
           if N == 0, betaW == 0 { dw?.update(repeating: 0, count: V * C) }
-          forEachChunk { start, rows, logits in
+          forEachChunk { start, rows, logits, weight, scratch in
             LogitKernels.logProbabilitiesBackward(
               logits, targets: targets[start...], inverseTemperatures: inverseTemperatures[start...],
               logSums: logSums.pointer + start, entropies: entropy ? saved.pointer + N + start : nil,
               dlogProbabilities: dy.pointer + start, dentropies: entropy ? dy.pointer + N + start : nil)
             if let dx {
               let gradient = Matrix(dx + start * C, rows: rows.rows, columns: C)
-              BLAS.multiply(logits, w.matrix, into: gradient, beta: betaX)
+              LinearKernels.multiplyBack(logits, weight, into: gradient, beta: betaX, scratch: scratch)
             }
             if let dw {
               let gradient = Matrix(dw, rows: V, columns: C)
@@ -76,6 +85,14 @@ extension Tensor {
         }
       }
     }
+  }
+
+  /// The same with a weight that is a tensor.
+  package func tokenLogProbs(
+    _ weight: Tensor, targets: [Int32], inverseTemperatures: [Float], entropy: Bool = false
+  ) throws(TensorError) -> Tensor {
+    try tokenLogProbs(
+      Weight(weight), targets: targets, inverseTemperatures: inverseTemperatures, entropy: entropy)
   }
 
   /// What `tokenLogProbs` computes.

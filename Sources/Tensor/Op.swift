@@ -14,4 +14,6 @@ public enum Op: String, CaseIterable, Sendable {
   case matmul, softmax, logSoftmax = "log_softmax"
   // Fused: the parts of a transformer
   case linear, embedding, rmsNorm = "rms_norm", rope, swiglu, attention, tokenLogProbs = "token_logprobs"
+  // A computation of which only the input is kept
+  case checkpoint
 }

@@ -117,6 +117,13 @@ extension Tensor {
     if needsGradient { accumulate { body($0, $1) } } else { body(nil, 0) }
   }
 
+  /// `withGradient` of a tensor that may not be there.
+  static func withGradient(
+    of tensor: Tensor?, _ body: (_ gradient: UnsafeMutablePointer<Float>?, _ beta: Float) -> Void
+  ) {
+    if let tensor { tensor.withGradient(body) } else { body(nil, 0) }
+  }
+
   /// This tensor, or a view of it if it is one of `others`.
   func distinct(from others: Tensor...) throws(TensorError) -> Tensor {
     others.contains { $0 === self } ? try reshaped(shape) : self
@@ -165,18 +172,27 @@ extension Tensor {
       }
       throw TensorError("backward: this tensor does not depend on anything that requires a gradient")
     }
-    root.gradient = Tensor(repeating: 1, shape: shape)
-    let nodes = root.reachable()
-    if let used = nodes.first(where: { $0.backward == nil }) {
-      root.gradient = nil
-      throw TensorError(
-        "backward: the tape behind \(used.op.rawValue) was used by an earlier backward(); compute it again")
-    }
-    for node in nodes { node.run() }
+    try root.run(from: Tensor(repeating: 1, shape: shape))
+  }
+
+  /// Adds the gradient of Σ gradient · self to `gradient` of every leaf that this tensor depends on.
+  func backward(from gradient: Tensor) throws(TensorError) {
+    try node?.run(from: gradient.contiguousCopyIfNeeded())
   }
 }
 
 extension Node {
+  /// Walks back from this node, whose result has the given gradient.
+  fileprivate func run(from gradient: Tensor) throws(TensorError) {
+    let nodes = reachable()
+    if let used = nodes.first(where: { $0.backward == nil }) {
+      throw TensorError(
+        "backward: the tape behind \(used.op.rawValue) was used by an earlier backward(); compute it again")
+    }
+    self.gradient = gradient
+    for node in nodes { node.run() }
+  }
+
   /// This node and all it depends on, newest first: every node after all that use its result.
   fileprivate func reachable() -> [Node] {
     var seen: Set<ObjectIdentifier> = [ObjectIdentifier(self)]

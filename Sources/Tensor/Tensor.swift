@@ -30,6 +30,11 @@ public final class Tensor: @unchecked Sendable {
   private let lockedGradient = Mutex<Tensor?>(nil)
   /// The operation that made this tensor, if it was recorded.
   var node: Node?
+  /// Counts writes in place, so that what was made of the values can tell that it is out of date.
+  public private(set) var version = 0
+
+  /// To be called by who wrote the values in place.
+  public func markWritten() { version += 1 }
 
   /// A view of existing storage.
   public init(storage: Storage, shape: [Int], strides: [Int]? = nil, offset: Int = 0) {

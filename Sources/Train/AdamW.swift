@@ -75,6 +75,7 @@ public final class AdamW: @unchecked Sendable {
         weights: tensor.pointer, gradient: tensor.gradient!.pointer, first: first.pointer,
         second: second.pointer,
         count: tensor.count, settings: settings)
+      tensor.markWritten()
     }
     return Report(gradNorm: norm, isSkipped: false)
   }

@@ -25,8 +25,9 @@ public final class LanguageModel: @unchecked Sendable {
 
   /// Loads a Hugging Face folder, a GGUF file, or a name in the model cache.
   ///
+  /// - Parameter storage: how matrices are kept in memory; frozen if not in 32 bits.
   /// - Throws: an error that names file and cause.
-  public static func load(_ path: String) throws -> LanguageModel {
+  public static func load(_ path: String, storage: WeightStorage = .f32) throws -> LanguageModel {
     guard BLAS.status.isVerified else {
       throw ModelError(
         "OpenBLAS \(BLAS.status.version) computes wrong products with its core \(BLAS.status.core) on this machine; "
@@ -34,7 +35,8 @@ public final class LanguageModel: @unchecked Sendable {
     }
     let path = try resolve(path)
     let files = try ModelFiles(path: path)
-    return LanguageModel(network: try CausalLM(files), tokenizer: try tokenizer(of: files), path: path)
+    return LanguageModel(
+      network: try CausalLM(files, storage: storage), tokenizer: try tokenizer(of: files), path: path)
   }
 
   /// Loads a tokenizer alone, from a folder, a `tokenizer.json`, a GGUF file, or a name in the model cache.
@@ -115,27 +117,39 @@ public final class LanguageModel: @unchecked Sendable {
     return
       "\(config.architecture.rawValue.capitalized)  \(size) parameters · \(config.numHiddenLayers) layers · "
       + "d \(config.hiddenSize) · heads \(config.numAttentionHeads)/\(config.numKeyValueHeads) · "
-      + "vocab \(config.vocabSize) · f32, \(Int(count * 4 / 1_048_576)) MB"
+      + "vocab \(config.vocabSize) · \(network.formatName), \(network.weightBytes / 1_048_576) MB"
+      + (network.adapterConfig.map { " · adapters of rank \($0.rank)" } ?? "")
+  }
+
+  /// A model of its own with the same values in another storage, adapters merged.
+  public func copy(_ storage: WeightStorage) throws -> LanguageModel {
+    LanguageModel(network: try network.copy(storage), tokenizer: tokenizer, path: path)
   }
 
   // MARK: Saving
 
-  /// Writes a Hugging Face folder that transformers loads; the folder is made if it is missing. Each file is complete
-  /// under its name or not there.
+  /// Writes a Hugging Face folder that transformers loads, in 32 bits, adapters merged; the folder is made if it is
+  /// missing. Each file is complete under its name or not there.
   public func save(to folder: String) throws {
+    try Self.makeFolder(folder)
+    try network.config.save(toFolder: folder, with: SafetensorsWriter(), from: network.forEachValue(of:_:))
+    for (name, bytes) in try tokenizer?.huggingFaceFiles() ?? [] {
+      try OutputFile.write(bytes, to: "\(folder)/\(name)")
+    }
+  }
+
+  /// Writes the adapters alone as a PEFT folder, which is made if it is missing.
+  public func saveAdapters(to folder: String) throws {
+    try Self.makeFolder(folder)
+    try network.saveAdapters(to: folder, baseModel: path)
+  }
+
+  private static func makeFolder(_ folder: String) throws {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
       throw ModelError(
         "\(folder.isEmpty ? "''" : folder): cannot make this folder: \(error.localizedDescription)")
-    }
-    let tensors = Dictionary(uniqueKeysWithValues: network.parameters.map { ($0.name, $0.tensor) })
-    try network.config.save(toFolder: folder, with: SafetensorsWriter()) { name, sink in
-      let tensor = tensors[name]!
-      try sink(UnsafeBufferPointer(start: tensor.pointer, count: tensor.count))
-    }
-    for (name, bytes) in try tokenizer?.huggingFaceFiles() ?? [] {
-      try OutputFile.write(bytes, to: "\(folder)/\(name)")
     }
   }
 }

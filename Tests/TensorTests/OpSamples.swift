@@ -108,13 +108,13 @@ extension Op {
       Self.alongDimensions { try $1 == 0 && $2 ? $0.logSoftmax(dim: -1) : $0.logSoftmax(dim: $1) }
     case .linear:
       // Few rows, some more, and many take different ways.
-      [1, 5, 20, 40].map { rows in
+      [1, 5, 20, 70].map { rows in
         .fused(
           "\(rows) rows and a bias", [[rows, 21], [19, 21], [19]],
           definition: { try $0[0].composedLinear($0[1], bias: $0[2]) }
         ) { try $0[0].linear($0[1], bias: $0[2]) }
       }
-        + [[1, 4, 6], [0, 4, 6], [3, 1, 1], [3, 0, 2], [40, 0, 2]].map { sizes in
+        + [[1, 4, 6], [0, 4, 6], [3, 1, 1], [3, 0, 2], [70, 0, 2]].map { sizes in
           .fused(
             "\(sizes), no bias", [[sizes[0], sizes[1]], [sizes[2], sizes[1]]],
             definition: { try $0[0].composedLinear($0[1]) }
@@ -157,6 +157,19 @@ extension Op {
         }
       ]
     case .attention: Self.attention
+    case .checkpoint:
+      [1, 5, 17].flatMap { rows in
+        [nil, 4, 17].map { chunk in
+          .fused(
+            "\(rows) rows, \(chunk ?? rows) at a time", [[rows, 6], [6, 6]],
+            definition: { try $0[0].linear($0[1]).tanh().adding($0[0]) }
+          ) { inputs in
+            try inputs[0].checkpointed(rowsAtATime: chunk) { x, isValueNeeded in
+              try x.linear(inputs[1]).tanh().adding(x)
+            }
+          }
+        }
+      }
     case .tokenLogProbs:
       [(1, 3, 5), (4, 6, 7), (9, 2, 40)].flatMap { rows, width, vocabulary in
         [false, true].map { entropy in
@@ -242,7 +255,7 @@ extension Op {
   /// Whether this operation is defined by others, so that it is held to them and not to finite differences.
   var isFused: Bool {
     switch self {
-    case .linear, .embedding, .rmsNorm, .rope, .swiglu, .attention, .tokenLogProbs: true
+    case .linear, .embedding, .rmsNorm, .rope, .swiglu, .attention, .tokenLogProbs, .checkpoint: true
     default: false
     }
   }

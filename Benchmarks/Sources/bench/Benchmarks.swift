@@ -56,13 +56,16 @@ private func products() {
   for (N, K) in [(576, 576), (1536, 576), (576, 1536), (49152, 576)] {
     // Enough copies of the weights that they come from memory and not from cache.
     let weights = (0..<max(1, 24_000_000 / (N * K))).map { _ in Tensor(repeating: 0.5, shape: [N, K]) }
-    for M in [1, 8, 16, 32] {
+    for M in [1, 4, 8, 16, 32, 64] {
       let (x, y) = (Tensor(repeating: 1, shape: [M, K]), Tensor(uninitialized: [M, N]))
       let rows = Matrix(x.pointer, rows: M, columns: K)
       let out = Matrix(y.pointer, rows: M, columns: N)
-      let scratch = Storage(count: SkinnyGEMM.scratchCount(rows: M, inner: K))
       let ours = best {
-        for w in weights { SkinnyGEMM.multiply(rows, weight: w.pointer, into: out, scratch: scratch.pointer) }
+        for w in weights {
+          // Floats need no scratch memory.
+          SkinnyGEMM.multiply(
+            rows, WeightRows(w.pointer, format: .f32, rows: N, columns: K), into: out, scratch: w.pointer)
+        }
       }
       let theirs = best {
         for w in weights { BLAS.multiply(rows, Matrix(w.pointer, rows: N, columns: K).transposed, into: out) }

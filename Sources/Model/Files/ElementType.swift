@@ -1,4 +1,5 @@
 // The element types of safetensors, and conversion from and to Float.
+import Kernels
 
 /// An element type of a safetensors file, spelled as in its header.
 public enum ElementType: String, Sendable, CaseIterable {
@@ -28,8 +29,18 @@ public enum ElementType: String, Sendable, CaseIterable {
     }
   }
 
+  /// The storage format of weights of this type; nil if they cannot be of it.
+  public var format: WeightFormat? {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .bf16: .bf16
+    default: nil
+    }
+  }
+
   /// Whether weights can be of this type.
-  public var isWeight: Bool { self == .f32 || self == .f16 || self == .bf16 }
+  public var isWeight: Bool { format != nil }
 
   /// The name by which `torch_dtype` in config.json calls it.
   var torchName: String {
@@ -45,21 +56,8 @@ public enum ElementType: String, Sendable, CaseIterable {
   func decode(_ source: UnsafeRawPointer, into target: UnsafeMutableBufferPointer<Float>) {
     guard let output = target.baseAddress else { return }
     let count = target.count
-    switch self {
-    case .f32:
-      UnsafeMutableRawPointer(output).copyMemory(from: source, byteCount: 4 * count)
-    case .bf16:
-      for i in 0..<count {
-        output[i] = Float(
-          bitPattern: UInt32(source.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)) << 16)
-      }
-    case .f16:
-      for i in 0..<count {
-        output[i] = Float(source.loadUnaligned(fromByteOffset: 2 * i, as: Float16.self))
-      }
-    default:
-      preconditionFailure("\(rawValue) is not a weight type")
-    }
+    guard let format else { preconditionFailure("\(rawValue) is not a weight type") }
+    format.expand(source, into: output, count: count)
   }
 
   /// Converts `source` to this type, rounding to nearest even. Only for `isWeight` types.

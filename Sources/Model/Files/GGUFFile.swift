@@ -1,6 +1,7 @@
 // Reading GGUF files (versions 2 and 3): metadata, tensor descriptions, and tensors as Float.
 
 import Foundation
+import Kernels
 
 /// A memory-mapped GGUF file whose header was checked against its size.
 public final class GGUFFile: Sendable {
@@ -11,7 +12,7 @@ public final class GGUFFile: Sendable {
     /// Rows first: the reverse of the order in the file.
     public let shape: [Int]
     /// The block format.
-    public let type: GGUFTensorType
+    public let type: WeightFormat
     /// From the beginning of the file.
     let offset: Int
     let byteCount: Int
@@ -84,10 +85,10 @@ public final class GGUFFile: Sendable {
     var dimensions: [UInt64] = []
     for _ in 0..<rank { dimensions.append(try cursor.next(UInt64.self, what: "the shape of tensor \(name)")) }
     let code = try cursor.next(UInt32.self, what: "the type of tensor \(name)")
-    guard let type = GGUFTensorType(rawValue: code) else {
+    guard let type = WeightFormat(rawValue: code) else {
       throw ModelError(
         "\(path): tensor \(name) has type \(code), expected one of "
-          + GGUFTensorType.allCases.map { "\($0.rawValue) (\($0.name))" }.joined(separator: ", "))
+          + WeightFormat.allCases.map { "\($0.rawValue) (\($0.name))" }.joined(separator: ", "))
     }
     let offset = try cursor.next(UInt64.self, what: "the offset of tensor \(name)")
 

@@ -1,4 +1,5 @@
 // A GGUF file's tensors under Hugging Face names, in Hugging Face's row order.
+import Kernels
 
 /// The weights of a GGUF model as the transformers checkpoint would hold them.
 package struct GGUFWeights: WeightSource {
@@ -63,33 +64,55 @@ package struct GGUFWeights: WeightSource {
     let entry = try entry(name)
     let tensor = entry.tensor
     let length = try rowLength(name, shape: tensor.shape, rows: rows, buffer: buffer.count)
-    guard !buffer.isEmpty else { return }
+    guard let output = buffer.baseAddress, !buffer.isEmpty else { return }
     try file.withBytes(of: tensor) { bytes in
       let base = bytes.baseAddress!
-      let rowBytes = length / tensor.type.blockLength * tensor.type.blockSize
+      let rowBytes = tensor.type.rowBytes(length)
       guard let heads = entry.interleavedHeads else {
-        tensor.type.dequantize(base + rows.lowerBound * rowBytes, into: buffer)
+        tensor.type.expand(base + rows.lowerBound * rowBytes, into: output, count: buffer.count)
         return
       }
       let total = tensor.shape[0]
-      guard total % (2 * heads) == 0 else {
-        throw ModelError(
-          "\(path): \(name) has \(total) rows, expected an even number for each of \(heads) heads")
-      }
+      try check(heads, total, name)
       if tensor.shape.count == 1 {
         // A bias: its elements are ordered like the rows of its matrix.
         var stored = [Float](repeating: 0, count: total)
-        stored.withUnsafeMutableBufferPointer { tensor.type.dequantize(base, into: $0) }
+        tensor.type.expand(base, into: &stored, count: total)
         for i in 0..<total { buffer[i] = stored[Self.storedRow(i, rowsPerHead: total / heads)] }
         return
       }
       for row in rows {
         let stored = Self.storedRow(row, rowsPerHead: total / heads)
         let start = (row - rows.lowerBound) * length
-        tensor.type.dequantize(
-          base + stored * rowBytes, into: UnsafeMutableBufferPointer(rebasing: buffer[start..<start + length])
-        )
+        tensor.type.expand(base + stored * rowBytes, into: output + start, count: length)
       }
+    }
+  }
+
+  package func format(of name: String) throws -> WeightFormat { try entry(name).tensor.type }
+
+  package func readStored(_ name: String, into target: UnsafeMutableRawPointer) throws {
+    let entry = try entry(name)
+    let tensor = entry.tensor
+    let (total, rowBytes) = (tensor.shape[0], tensor.type.rowBytes(tensor.rowLength))
+    try file.withBytes(of: tensor) { bytes in
+      guard let base = bytes.baseAddress else { return }
+      guard let heads = entry.interleavedHeads else {
+        target.copyMemory(from: base, byteCount: bytes.count)
+        return
+      }
+      try check(heads, total, name)
+      for row in 0..<total {
+        let stored = Self.storedRow(row, rowsPerHead: total / heads)
+        (target + row * rowBytes).copyMemory(from: base + stored * rowBytes, byteCount: rowBytes)
+      }
+    }
+  }
+
+  private func check(_ heads: Int, _ rows: Int, _ name: String) throws {
+    guard rows % (2 * heads) == 0 else {
+      throw ModelError(
+        "\(path): \(name) has \(rows) rows, expected an even number for each of \(heads) heads")
     }
   }
 

@@ -102,7 +102,7 @@ extension ModelConfig {
     var divisors = [Float](repeating: 0, count: count)
     try gguf.withBytes(of: tensor) { bytes in
       guard let base = bytes.baseAddress, count > 0 else { return }
-      divisors.withUnsafeMutableBufferPointer { tensor.type.dequantize(base, into: $0) }
+      tensor.type.expand(base, into: &divisors, count: count)
     }
     let factor = Double(divisors.max() ?? 1)
     let matches = divisors.indices.allSatisfy { i in

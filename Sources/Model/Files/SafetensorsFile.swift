@@ -1,6 +1,7 @@
 // Reading one .safetensors file: u64 header length, JSON header, raw data, all little-endian.
 
 import Foundation
+import Kernels
 
 /// A memory-mapped safetensors file whose header was checked against its size.
 public final class SafetensorsFile: WeightSource {
@@ -127,14 +128,28 @@ public final class SafetensorsFile: WeightSource {
   /// Reads rows of `name`, which must be F32, F16 or BF16; see `WeightSource`.
   public func read(_ name: String, rows: Range<Int>, into buffer: UnsafeMutableBufferPointer<Float>) throws {
     let entry = try entry(name)
-    guard entry.elementType.isWeight else {
-      throw ModelError("\(path): tensor \(name) is \(entry.elementType.rawValue), expected F32, F16 or BF16")
-    }
+    _ = try format(of: name)
     let length = try rowLength(name, shape: entry.shape, rows: rows, buffer: buffer.count)
     guard !buffer.isEmpty else { return }
     try withBytes(of: name) { bytes in
       let start = rows.lowerBound * length * entry.elementType.size
       entry.elementType.decode(bytes.baseAddress! + start, into: buffer)
+    }
+  }
+
+  /// How the elements of `name` are stored, which must be F32, F16 or BF16; see `WeightSource`.
+  public func format(of name: String) throws -> WeightFormat {
+    let type = try entry(name).elementType
+    guard let format = type.format else {
+      throw ModelError("\(path): tensor \(name) is \(type.rawValue), expected F32, F16 or BF16")
+    }
+    return format
+  }
+
+  /// Copies the elements of `name` as they are; see `WeightSource`.
+  public func readStored(_ name: String, into target: UnsafeMutableRawPointer) throws {
+    try withBytes(of: name) { bytes in
+      if let base = bytes.baseAddress { target.copyMemory(from: base, byteCount: bytes.count) }
     }
   }
 }

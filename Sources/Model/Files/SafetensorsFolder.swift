@@ -1,6 +1,7 @@
 // The weights of a Hugging Face folder: model.safetensors, or shards and their index.
 
 import Foundation
+import Kernels
 
 /// The safetensors weights of a Hugging Face folder, single or sharded.
 package struct SafetensorsFolder: WeightSource {
@@ -68,6 +69,12 @@ package struct SafetensorsFolder: WeightSource {
 
   package func read(_ name: String, rows: Range<Int>, into buffer: UnsafeMutableBufferPointer<Float>) throws {
     try file(of: name).read(name, rows: rows, into: buffer)
+  }
+
+  package func format(of name: String) throws -> WeightFormat { try file(of: name).format(of: name) }
+
+  package func readStored(_ name: String, into target: UnsafeMutableRawPointer) throws {
+    try file(of: name).readStored(name, into: target)
   }
 }
 

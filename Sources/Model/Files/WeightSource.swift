@@ -1,4 +1,5 @@
 // Where weights come from, whatever the file format.
+import Kernels
 
 /// A named tensor and its shape; rows first, as in the checkpoint (`[out_features, in_features]`).
 public struct WeightInfo: Sendable, Equatable {
@@ -26,6 +27,10 @@ public protocol WeightSource: Sendable {
   ///
   /// A row is what lies behind one index of the first dimension. A vector, like a scalar, is one row.
   func read(_ name: String, rows: Range<Int>, into buffer: UnsafeMutableBufferPointer<Float>) throws
+  /// How the elements of `name` are stored.
+  func format(of name: String) throws -> WeightFormat
+  /// Copies the whole of the matrix `name` in its format, in rows of `format.rowBytes`.
+  func readStored(_ name: String, into target: UnsafeMutableRawPointer) throws
 }
 
 extension WeightSource {

@@ -1,17 +1,18 @@
 // GGUF against the reference implementation (Tests/Goldens/make_gguf.py).
 
+import Kernels
 import Model
 import Testing
 
 @Suite struct FilesGGUFTests {
-  @Test(arguments: GGUFTensorType.allCases)
-  func dequantizes(type: GGUFTensorType) throws {
+  @Test(arguments: WeightFormat.allCases)
+  func dequantizes(type: WeightFormat) throws {
     let golden = try SafetensorsFile(path: "\(goldens)/gguf_blocks.safetensors")
     let expected = try golden.read("\(type.name).values")
     try golden.withBytes(of: "\(type.name).blocks") { blocks in
       #expect(blocks.count == expected.count / type.blockLength * type.blockSize)
       var values = [Float](repeating: .nan, count: expected.count)
-      values.withUnsafeMutableBufferPointer { type.dequantize(blocks.baseAddress!, into: $0) }
+      type.expand(blocks.baseAddress!, into: &values, count: values.count)
       #expect(values.map(\.bitPattern) == expected.map(\.bitPattern))
     }
   }

@@ -1,10 +1,11 @@
-// The block formats of GGUF tensors and how each becomes Float.
+// The storage formats of weights and how each becomes Float: whole numbers of 16 or 32 bits, or blocks of integers.
 //
 // A row is a sequence of blocks. A block holds 32 (or, for the "K" formats, 256) quantised elements and their
 // half-precision scales. Products and sums are rounded one by one, as in ggml: results are equal to the bit.
+import CIntrinsics
 
-/// A tensor format that this engine reads, with ggml's numbers.
-public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
+/// A storage format of weights, with ggml's numbers.
+public enum WeightFormat: UInt32, Sendable, CaseIterable {
   case f32 = 0
   case f16 = 1
   case q4_0 = 2
@@ -45,15 +46,18 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
     }
   }
 
-  /// Converts the blocks at `source`, which need not be aligned, to `target`, which holds whole blocks.
-  package func dequantize(_ source: UnsafeRawPointer, into target: UnsafeMutableBufferPointer<Float>) {
-    guard let output = target.baseAddress else { return }
-    let blocks = target.count / blockLength
+  /// Bytes of a row of `columns` elements, a multiple of `blockLength`.
+  public func rowBytes(_ columns: Int) -> Int { columns / blockLength * blockSize }
+
+  /// Converts `count` elements, whole blocks, at `source`, which need not be aligned.
+  public func expand(_ source: UnsafeRawPointer, into output: UnsafeMutablePointer<Float>, count: Int) {
+    let blocks = count / blockLength
     let bytes = source.assumingMemoryBound(to: UInt8.self)
     switch self {
-    case .f32: ElementType.f32.decode(source, into: target)
-    case .f16: ElementType.f16.decode(source, into: target)
-    case .bf16: ElementType.bf16.decode(source, into: target)
+    case .f32: UnsafeMutableRawPointer(output).copyMemory(from: source, byteCount: 4 * count)
+    case .f16:
+      for i in 0..<count { output[i] = Float(source.loadUnaligned(fromByteOffset: 2 * i, as: Float16.self)) }
+    case .bf16: Self.bf16(source, output, count)
     case .q4_0: for b in 0..<blocks { Self.q4_0(bytes + 18 * b, output + 32 * b) }
     case .q4_1: for b in 0..<blocks { Self.q4_1(bytes + 20 * b, output + 32 * b) }
     case .q5_0: for b in 0..<blocks { Self.q5_0(bytes + 22 * b, output + 32 * b) }
@@ -73,16 +77,27 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
     Float(UnsafeRawPointer(input).loadUnaligned(fromByteOffset: offset, as: Float16.self))
   }
 
+  private static func bf16(_ source: UnsafeRawPointer, _ output: Output, _ count: Int) {
+    var i = 0
+    while i + 16 <= count {
+      output.store(mt_float_from_bfloat16(source + 2 * i), i)
+      i += 16
+    }
+    while i < count {
+      let bits = source.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)
+      output[i] = Float(bitPattern: UInt32(bits) << 16)
+      i += 1
+    }
+  }
+
   // Elements j and j + 16 of a 32-block share byte j: low and high half.
 
   @inline(__always)
   private static func q4_0(_ block: Input, _ output: Output) {
     let d = half(block, 0)
     let quants = block + 2
-    for j in 0..<16 {
-      output[j] = Float(Int32(quants[j] & 15) &- 8) * d
-      output[j + 16] = Float(Int32(quants[j] >> 4) &- 8) * d
-    }
+    output.store((mt_float_from_low_halves(quants) - 8) * d, 0)
+    output.store((mt_float_from_high_halves(quants) - 8) * d, 16)
   }
 
   @inline(__always)
@@ -90,10 +105,8 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
     let d = half(block, 0)
     let m = half(block, 2)
     let quants = block + 4
-    for j in 0..<16 {
-      output[j] = Float(Int32(quants[j] & 15)) * d + m
-      output[j + 16] = Float(Int32(quants[j] >> 4)) * d + m
-    }
+    output.store(mt_float_from_low_halves(quants) * d + m, 0)
+    output.store(mt_float_from_high_halves(quants) * d + m, 16)
   }
 
   /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
@@ -132,8 +145,8 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
   @inline(__always)
   private static func q8_0(_ block: Input, _ output: Output) {
     let d = half(block, 0)
-    let quants = UnsafeRawPointer(block + 2).assumingMemoryBound(to: Int8.self)
-    for j in 0..<32 { output[j] = Float(Int32(quants[j])) * d }
+    output.store(mt_float_from_bytes(block + 2) * d, 0)
+    output.store(mt_float_from_bytes(block + 18) * d, 16)
   }
 
   /// The 6-bit scale and minimum of sub-block `j` of eight, packed into the 12 bytes at `scales`.
@@ -158,9 +171,10 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
       let (scale0, minimum0) = scaleAndMinimum(block + 4, 2 * pair)
       let (scale1, minimum1) = scaleAndMinimum(block + 4, 2 * pair + 1)
       let (d0, m0, d1, m1) = (d * scale0, dmin * minimum0, d * scale1, dmin * minimum1)
-      for j in 0..<32 {
-        target[j] = d0 * Float(Int32(quants[j] & 15)) - m0
-        target[j + 32] = d1 * Float(Int32(quants[j] >> 4)) - m1
+      for part in 0..<2 {
+        let half = 16 * part
+        target.store(d0 * mt_float_from_low_halves(quants + half) - m0, half)
+        target.store(d1 * mt_float_from_high_halves(quants + half) - m1, half + 32)
       }
     }
   }

@@ -1,0 +1,47 @@
+// Floats into the storage formats that the engine itself writes: a rollout's or a reference model's copy of weights.
+import Glibc
+
+extension WeightFormat {
+  /// Whether `pack` can write this format.
+  public var isPackable: Bool { self == .f32 || self == .bf16 || self == .q8_0 }
+
+  /// Converts `count` floats, whole blocks, rounding to nearest. Only for formats that are `isPackable`.
+  public func pack(_ source: UnsafePointer<Float>, into target: UnsafeMutableRawPointer, count: Int) {
+    switch self {
+    case .f32: target.copyMemory(from: source, byteCount: 4 * count)
+    case .bf16: Self.packBF16(source, target.assumingMemoryBound(to: UInt16.self), count)
+    case .q8_0: for b in 0..<count / 32 { Self.packQ8(source + 32 * b, target + 34 * b) }
+    default: preconditionFailure("weights are not packed as \(name)")
+    }
+  }
+
+  /// Round to nearest even; a NaN stays one.
+  private static func packBF16(
+    _ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<UInt16>, _ count: Int
+  ) {
+    for i in 0..<count {
+      let bits = source[i].bitPattern
+      let rounded = (bits &+ 0x7fff &+ ((bits >> 16) & 1)) >> 16
+      let isNaN = bits & 0x7fff_ffff > 0x7f80_0000
+      target[i] = UInt16(truncatingIfNeeded: isNaN ? (bits >> 16) | 0x40 : rounded)
+    }
+  }
+
+  /// A block of 32 with the scale max |x| / 127, as ggml makes it.
+  private static func packQ8(_ source: UnsafePointer<Float>, _ target: UnsafeMutableRawPointer) {
+    let (low, high) = (source.vector(0), source.vector(16))
+    var peak: Float = 0
+    for j in 0..<32 { peak = max(peak, abs(source[j])) }
+    let scale = peak / 127
+    let inverse = Vector(repeating: scale > 0 ? 1 / scale : 0)
+    target.storeBytes(of: Float16(scale), as: Float16.self)
+    // Adding and subtracting 1.5 · 2^23 rounds to a whole number.
+    let magic = Vector(repeating: 12_582_912)
+    let (first, second) = ((low * inverse + magic) - magic, (high * inverse + magic) - magic)
+    let bytes = (target + 2).assumingMemoryBound(to: Int8.self)
+    for j in 0..<16 {
+      bytes[j] = Int8(first[j])
+      bytes[j + 16] = Int8(second[j])
+    }
+  }
+}

@@ -1,0 +1,185 @@
+// Adding low-rank adapters to a model, and merging them into its matrices.
+import Kernels
+import Tensor
+
+extension CausalLM {
+  /// Modules that get an adapter when nothing else is said: PEFT's "all-linear".
+  public static let adaptableModules = [
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+  ]
+
+  /// Gives linear maps low-rank adapters that change nothing yet: A is drawn uniformly from ±1/√K, as PEFT does, and
+  /// B is zero. All other weights are frozen, whatever their storage.
+  ///
+  /// - Throws: if there are adapters already, or a setting is out of range.
+  public func addAdapters(_ config: AdapterConfig) throws(ModelError) {
+    try check(config)
+    for (number, linear) in targets(of: config).enumerated() {
+      let (outputs, inputs) = (linear.weight.shape[0], linear.weight.shape[1])
+      let (a, bound) = (Tensor(uninitialized: [config.rank, inputs]), 1 / Double(inputs).squareRoot())
+      for i in 0..<a.count {
+        let uniform = CounterRandom.uniform(seed: config.seed, step: 0, prompt: number, sample: 0, token: i)
+        a.pointer[i] = Float((2 * uniform - 1) * bound)
+      }
+      linear.adapter = LowRankAdapter(
+        a: a, b: Tensor(repeating: 0, shape: [outputs, config.rank]), scale: config.scale, number: number)
+    }
+    adapterConfig = config
+    freeze()
+  }
+
+  private func check(_ config: AdapterConfig) throws(ModelError) {
+    guard adapterConfig == nil else {
+      throw ModelError("the model has adapters already; merge or remove them first")
+    }
+    guard config.rank > 0, config.alpha > 0, config.alpha.isFinite, (0..<1).contains(config.dropout) else {
+      throw ModelError(
+        "adapters: expected a rank and an alpha above 0 and a dropout from 0 to below 1, got \(config.rank), "
+          + "\(config.alpha), \(config.dropout)")
+    }
+    let known = Self.adaptableModules
+    if let wrong = config.targetModules.first(where: { !known.contains($0) }) {
+      throw ModelError(
+        "adapters: there is no module '\(wrong)'; expected some of \(known.joined(separator: ", "))")
+    }
+    guard !config.targetModules.isEmpty else {
+      throw ModelError("adapters: expected at least one target module")
+    }
+  }
+
+  /// The maps that the settings name.
+  private func targets(of config: AdapterConfig) -> [Linear] {
+    linears.filter { linear in config.targetModules.contains { linear.name.hasSuffix("." + $0) } }
+  }
+
+  private func freeze() {
+    for (_, weight) in weights { weight.tensor?.requiresGradient = false }
+    dropShadows()
+  }
+
+  /// Adapters by their modules' names.
+  var adapters: [String: LowRankAdapter] {
+    Dictionary(
+      uniqueKeysWithValues: linears.compactMap { linear in linear.adapter.map { (linear.name, $0) } })
+  }
+
+  /// The adapters' weights by PEFT's names.
+  package var adapterParameters: [(name: String, tensor: Tensor)] {
+    linears.flatMap { linear -> [(name: String, tensor: Tensor)] in
+      guard let adapter = linear.adapter else { return [] }
+      let prefix = "base_model.model.\(linear.name)"
+      return [("\(prefix).lora_A.weight", adapter.a), ("\(prefix).lora_B.weight", adapter.b)]
+    }
+  }
+
+  /// W + α/r · B·A in 32 bits for every matrix that has an adapter, by its checkpoint name.
+  var mergedWeights: [String: Weight] {
+    var merged: [String: Weight] = [:]
+    for linear in linears {
+      guard let adapter = linear.adapter else { continue }
+      let sum = linear.weight.expanded()
+      adapter.addProduct(to: sum)
+      merged[linear.name + ".weight"] = Weight(sum)
+    }
+    return merged
+  }
+
+  /// Passes the values of a weight on in 32 bits, with its adapter's product where there is one.
+  package func forEachValue(of name: String, _ sink: SafetensorsWriter.Sink) throws {
+    guard let weight = weights.first(where: { $0.name == name })?.weight else {
+      throw ModelError("there is no weight \(name)")
+    }
+    let adapter = linears.first { $0.name + ".weight" == name }?.adapter
+    // Training works on the master copy where there is one: that is what is saved.
+    let values = adapter == nil ? weight.tensor ?? weight.expanded() : weight.expanded()
+    adapter?.addProduct(to: values)
+    try sink(UnsafeBufferPointer(start: values.pointer, count: values.count))
+  }
+
+  /// Adds the adapters' products to the matrices and removes the adapters.
+  ///
+  /// - Throws: if a matrix is packed: its sum would have to be rounded.
+  public func mergeAdapters() throws(ModelError) {
+    guard adapterConfig != nil else { throw ModelError("the model has no adapters to merge") }
+    if let packed = linears.first(where: { $0.adapter != nil && $0.weight.format != .f32 }) {
+      throw ModelError(
+        "adapters cannot be merged in place: \(packed.name) is stored as \(packed.weight.format.name). Copy the model "
+          + "with dtype f32 or bf16, which merges them in the copy")
+    }
+    for linear in linears {
+      guard let adapter = linear.adapter, let tensor = linear.weight.tensor else { continue }
+      adapter.addProduct(to: tensor)
+      tensor.markWritten()
+    }
+    removeAdapters()
+  }
+
+  /// Takes the adapters away; the matrices are as they were before.
+  public func removeAdapters() {
+    for linear in linears { linear.adapter = nil }
+    adapterConfig = nil
+    dropShadows()
+  }
+
+  // MARK: Files
+
+  /// Writes `adapter_config.json` and `adapter_model.safetensors` as PEFT does, into an existing folder.
+  ///
+  /// - Parameter baseModel: what `base_model_name_or_path` is to say.
+  public func saveAdapters(to folder: String, baseModel: String) throws {
+    guard let config = adapterConfig else { throw ModelError("the model has no adapters to save") }
+    let parameters = adapterParameters
+    let tensors = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0.tensor) })
+    try SafetensorsWriter().write(
+      parameters.map { WeightInfo(name: $0.name, shape: $0.tensor.shape) },
+      to: "\(folder)/\(AdapterConfig.weightsName)"
+    ) { name, sink in
+      let tensor = tensors[name]!
+      try sink(UnsafeBufferPointer(start: tensor.pointer, count: tensor.count))
+    }
+    let json = config.json(baseModel: baseModel).serialized(indented: true) + "\n"
+    try OutputFile.write(Array(json.utf8), to: "\(folder)/\(AdapterConfig.fileName)")
+  }
+
+  /// Gives the model the adapters of a PEFT folder.
+  ///
+  /// - Throws: if the folder is damaged, has another kind of adapter, or does not fit the model; then nothing changed.
+  public func loadAdapters(from folder: String) throws {
+    let config = try AdapterConfig(folder: folder)
+    try check(config)
+    let file = try SafetensorsFile(path: "\(folder)/\(AdapterConfig.weightsName)")
+    func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
+      guard try file.shape(of: name) == shape else {
+        throw ModelError("\(file.path): \(name) has shape \(try file.shape(of: name)), expected \(shape)")
+      }
+      let tensor = Tensor(uninitialized: shape)
+      try file.read(name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
+      return tensor
+    }
+    var loaded: [(Linear, LowRankAdapter)] = []
+    for (number, linear) in targets(of: config).enumerated() {
+      let (prefix, shape) = ("base_model.model.\(linear.name)", linear.weight.shape)
+      let a = try tensor("\(prefix).lora_A.weight", [config.rank, shape[1]])
+      let b = try tensor("\(prefix).lora_B.weight", [shape[0], config.rank])
+      loaded.append((linear, LowRankAdapter(a: a, b: b, scale: config.scale, number: number)))
+    }
+    guard file.names.count == 2 * loaded.count else {
+      throw ModelError(
+        "\(file.path): holds \(file.names.count) tensors, expected \(2 * loaded.count) for the target modules of "
+          + "\(AdapterConfig.fileName)")
+    }
+    for (linear, adapter) in loaded { linear.adapter = adapter }
+    adapterConfig = config
+    freeze()
+  }
+}
+
+extension LowRankAdapter {
+  /// `matrix += α/r · B·A`.
+  func addProduct(to matrix: Tensor) {
+    BLAS.multiply(
+      Matrix(b.pointer, rows: b.shape[0], columns: b.shape[1]),
+      Matrix(a.pointer, rows: a.shape[0], columns: a.shape[1]),
+      into: Matrix(matrix.pointer, rows: matrix.shape[0], columns: matrix.shape[1]), alpha: scale, beta: 1)
+  }
+}

@@ -1,0 +1,49 @@
+// AdapterConfig from and to PEFT's adapter_config.json.
+import Kernels
+
+extension AdapterConfig {
+  static let fileName = "adapter_config.json"
+  static let weightsName = "adapter_model.safetensors"
+
+  /// Reads the settings of a PEFT folder.
+  ///
+  /// - Throws: if they ask for what this engine does not compute.
+  public init(folder: String) throws {
+    let file = "\(folder)/\(Self.fileName)"
+    let reader = ConfigReader(file: file, object: try readJSONObject(file))
+    try reader.require("peft_type", reader["peft_type"]?.string == "LORA", expected: "\"LORA\"")
+    try reader.require(
+      "bias", ["none", nil].contains(reader["bias"]?.string), expected: "\"none\": biases are not trained")
+    for key in ["use_dora", "fan_in_fan_out", "lora_bias"] {
+      try reader.require(key, !reader.bool(key, default: false), expected: "false: it is not supported")
+    }
+    for key in ["modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern"] {
+      let value = reader[key]
+      let isEmpty = value == nil || value?.object?.isEmpty == true || value?.array?.isEmpty == true
+      try reader.require(key, isEmpty, expected: "nothing: it is not supported")
+    }
+    var modules = reader["target_modules"]?.array?.compactMap(\.string)
+    if reader["target_modules"]?.string == "all-linear" { modules = CausalLM.adaptableModules }
+    guard let modules, modules.count == reader["target_modules"]?.array?.count ?? modules.count else {
+      throw reader.error("target_modules", expected: "a list of module names, or \"all-linear\"")
+    }
+    self.init(
+      rank: try reader.integer("r", in: 1...(1 << 16)),
+      alpha: try reader.number("lora_alpha", in: 1e-9...1e9),
+      dropout: try reader.number("lora_dropout", in: 0...0.999, default: 0), targetModules: modules,
+      usesRSLoRA: try reader.bool("use_rslora", default: false))
+  }
+
+  func json(baseModel: String) -> JSONValue {
+    .object([
+      "peft_type": .string("LORA"), "task_type": .string("CAUSAL_LM"),
+      "base_model_name_or_path": .string(baseModel), "r": .integer(rank),
+      "lora_alpha": alpha == alpha.rounded() && abs(alpha) < 1e15 ? .integer(Int(alpha)) : .number(alpha),
+      "lora_dropout": .number(dropout), "target_modules": .array(targetModules.map(JSONValue.string)),
+      "use_rslora": .bool(usesRSLoRA), "bias": .string("none"), "fan_in_fan_out": .bool(false),
+      "inference_mode": .bool(true), "init_lora_weights": .bool(true), "modules_to_save": .null,
+      "layers_to_transform": .null, "use_dora": .bool(false), "rank_pattern": .object([:]),
+      "alpha_pattern": .object([:]),
+    ])
+  }
+}

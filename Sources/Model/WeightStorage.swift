@@ -1,0 +1,50 @@
+// How a model's matrices are stored, and reading them from a checkpoint into that form.
+import Kernels
+import Tensor
+
+/// Storage of a model's matrices. Vectors, such as the weights of norms, are 32-bit floats always, and so is all
+/// arithmetic.
+public enum WeightStorage: String, Sendable, CaseIterable {
+  /// 32-bit floats, which can be trained.
+  case f32
+  /// bfloat16: half the memory, frozen unless an optimiser asks for master copies.
+  case bf16
+  /// Eight bits and a scale for each 32 elements (ggml's Q8_0), frozen.
+  case int8
+  /// As the checkpoint has them: blocks of a GGUF file stay as they are.
+  case auto
+
+  /// The format of matrices; nil for that of the checkpoint.
+  var format: WeightFormat? {
+    switch self {
+    case .f32: .f32
+    case .bf16: .bf16
+    case .int8: .q8_0
+    case .auto: nil
+    }
+  }
+}
+
+extension Weight {
+  /// Reads a weight of a checkpoint. A matrix whose rows are no whole blocks of the format becomes 32-bit floats.
+  convenience init(reading info: WeightInfo, of source: any WeightSource, storage: WeightStorage) throws {
+    let (name, shape) = (info.name, info.shape)
+    let stored = try source.format(of: name)
+    let format = storage.format ?? stored
+    guard shape.count == 2, format != .f32, shape[1] % format.blockLength == 0 else {
+      let tensor = Tensor(uninitialized: shape)
+      try source.read(name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
+      self.init(tensor)
+      return
+    }
+    try self.init(shape: shape, format: format) { target in
+      if format == stored { return try source.readStored(name, into: target) }
+      let (K, bytes) = (shape[1], format.rowBytes(shape[1]))
+      let row = Storage(count: K)
+      for n in 0..<shape[0] {
+        try source.read(name, rows: n..<n + 1, into: UnsafeMutableBufferPointer(start: row.pointer, count: K))
+        format.pack(row.pointer, into: target + n * bytes, count: K)
+      }
+    }
+  }
+}
