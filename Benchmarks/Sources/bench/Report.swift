@@ -138,11 +138,11 @@ final class Report {
     func right(_ text: String, _ width: Int) -> String {
       String(repeating: " ", count: max(0, width - text.count)) + text
     }
-    let line =
+    var line =
       left(name, 42) + right(ours, 15) + "  " + left(peer, 22) + right(ratio, 7) + "  " + left(target, 14)
       + note
-    print(
-      line.prefix(line.lastIndex { $0 != " " }.map { line.distance(from: line.startIndex, to: $0) + 1 } ?? 0))
+    while line.hasSuffix(" ") { line.removeLast() }
+    print(line)
     fflush(nil)
   }
 
