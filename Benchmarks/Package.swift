@@ -8,8 +8,9 @@ let package = Package(
   name: "Benchmarks",
   dependencies: [.package(name: "midtrain", path: "..")],
   targets: [
+    .target(name: "CAllocations"),
     .executableTarget(
-      name: "bench", dependencies: [.product(name: "MidtrainEngine", package: "midtrain")],
-      swiftSettings: [.unsafeFlags(["-Xcc", "-march=\(arch)"])])
+      name: "bench", dependencies: ["CAllocations", .product(name: "MidtrainEngine", package: "midtrain")],
+      swiftSettings: [.unsafeFlags(["-Xcc", "-march=\(arch)"])]),
   ]
 )

@@ -146,6 +146,9 @@ public final class CausalLM: @unchecked Sendable {
   public struct TrainingOptions: Sendable {
     /// What is computed again in the backward pass.
     public var checkpointing = Checkpointing.off
+    /// A forest with more rows is computed in parts of at most so many, again in the backward pass, and the gradients
+    /// add up. Nil for one piece.
+    public var maxRows: Int?
     /// Mixed into the seed of the adapters' dropout, so that steps differ.
     public var step: UInt64 = 0
 
@@ -184,6 +187,31 @@ public final class CausalLM: @unchecked Sendable {
   ///   of the same distributions, also (N).
   public func logProbs(
     _ forest: Forest, entropy: Bool = false, options: TrainingOptions = TrainingOptions()
+  ) throws -> (logProbs: Tensor, entropy: Tensor?) {
+    guard let maxRows = options.maxRows, forest.count > maxRows else {
+      return try logProbsInOnePiece(forest, entropy: entropy, options: options)
+    }
+    let (parts, N) = (try forest.split(maxRows: maxRows), forest.count)
+    let places = parts.map { part in
+      let places = part.rows.map { Int32($0.whole) }
+      return entropy ? places + places.map { $0 + Int32(N) } : places
+    }
+    let both = try Tensor.computedInParts(count: entropy ? 2 * N : N, places: places) { [self] index in
+      let part = parts[index]
+      let own = part.rows.map { Int32($0.own) }
+      let (logProbs, entropies) = try logProbsInOnePiece(part.forest, entropy: entropy, options: options)
+      let values = try [logProbs, entropies].compactMap { $0 }.map { values in
+        try values.reshaped([values.count, 1]).embedding(own).reshaped([own.count])
+      }
+      return try Tensor.concatenated(values, dim: 0)
+    }
+    return (
+      try both.sliced(dim: 0, 0..<N), entropy ? try both.sliced(dim: 0, N..<2 * N) : nil
+    )
+  }
+
+  private func logProbsInOnePiece(
+    _ forest: Forest, entropy: Bool, options: TrainingOptions
   ) throws -> (logProbs: Tensor, entropy: Tensor?) {
     let predictions = forest.predictions
     let rows = try hiddenStates(forest, options: options).embedding(predictions.rows)

@@ -41,7 +41,7 @@ struct DecoderLayer {
   let gateProj, upProj, downProj: Linear
 
   /// Rows that go through a feed-forward layer at a time when it is computed again: enough for efficient products.
-  private static let feedForwardRows = 512
+  static let feedForwardRows = 512
 
   /// Takes the weights by their names within the layer.
   init(vector: (String) -> Tensor?, linear: (String) -> Linear) {

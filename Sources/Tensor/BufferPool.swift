@@ -36,6 +36,31 @@ public final class BufferPool: @unchecked Sendable {
   /// Memory of the machine, in bytes. Results that are larger are refused before they are made.
   package static let physicalMemory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
 
+  /// Bytes that can be had without swapping: what the system calls available, less where a control group is nearer to
+  /// its limit, and what the pool keeps.
+  public var availableMemory: Int {
+    let system = Self.number("MemAvailable:", in: "/proc/meminfo").map { $0 * 1024 } ?? Self.physicalMemory
+    let group = "/sys/fs/cgroup/memory"
+    var available = system
+    if let limit = Self.number("", in: group + ".max"), let used = Self.number("", in: group + ".current") {
+      available = min(available, max(0, limit - used))
+    }
+    return available + statistics.cached
+  }
+
+  /// The number after `label` in a small file; nil where there is none.
+  private static func number(_ label: String, in path: String) -> Int? {
+    guard let file = fopen(path, "r") else { return nil }
+    defer { fclose(file) }
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = fread(&buffer, 1, buffer.count - 1, file)
+    let text = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    for line in text.split(separator: "\n") where line.hasPrefix(label) {
+      return line.dropFirst(label.count).split(separator: " ").first.flatMap { Int($0) }
+    }
+    return nil
+  }
+
   private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private var free: [Int: [UnsafeMutableRawPointer]] = [:]
   private var numbers = Statistics()

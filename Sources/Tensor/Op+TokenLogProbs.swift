@@ -6,7 +6,7 @@ import Kernels
 
 extension Tensor {
   /// Logits that exist at a time, in elements: rows go through the head in chunks of this size.
-  private static let chunkElements = 1 << 23
+  package static let headChunkElements = 1 << 23
 
   /// log softmax(x·weightᵀ / temperature) at each row's target, and the entropy of that distribution.
   ///
@@ -35,7 +35,7 @@ extension Tensor {
     let master = try weight.tensor?.distinct(from: self)
     let x = contiguousCopyIfNeeded()
     let (result, logSums) = (Tensor(uninitialized: [entropy ? 2 : 1, N]), Storage(count: N))
-    let chunk = Swift.max(1, Swift.min(N, Self.chunkElements / Swift.max(1, V)))
+    let chunk = Swift.max(1, Swift.min(N, Self.headChunkElements / Swift.max(1, V)))
 
     /// Calls `body` with the logits of one chunk of rows after another.
     func forEachChunk(

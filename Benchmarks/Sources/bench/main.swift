@@ -1,23 +1,19 @@
-// Timings of the engine. Run by scripts/bench:
-//   bench products                 few-row products against OpenBLAS, as GFLOPS and GB/s
-//   bench decode MODEL             prefill and decoding at batch 1, 8, 32 after a 256-token prefix
-//   bench train MODEL              forward and backward on 4 sequences of 512 tokens
-//   bench step MODEL               one whole step: 4 positions × 8 rollouts × 64 tokens on a 384-token document
+// Timings of the engine, one topic per process, so that peak memory and warm memory pools are a topic's own.
+// Run by scripts/bench, which runs the peers of a topic just before it.
 import Glibc
 import Kernels
-import Model
-import Tensor
-import Train
 
-let words = Array(CommandLine.arguments.dropFirst())
-let blas = BLAS.prepare()
-print("OpenBLAS \(blas.version) \(blas.core) · \(ThreadPool.shared.threadCount) threads")
 do {
-  guard let name = words.first, try run(name, model: words.dropFirst().first) else {
-    print("usage: bench products | bench decode|train|step MODEL")
-    exit(2)
+  let options = try Options(Array(CommandLine.arguments.dropFirst()))
+  let report = try Report(options)
+  guard let run = topics[options.topic] else {
+    throw BenchError(
+      "there is no topic '\(options.topic)'; there are \(topics.keys.sorted().joined(separator: ", "))")
   }
+  if options.topic != "summary", options.topic != "thread-work" { report.heading(options.topic) }
+  try run(report, options)
+  exit(report.hasFailed ? 1 : 0)
 } catch {
-  print("bench: \(error)")
-  exit(1)
+  complain("\(error)")
+  exit(2)
 }

@@ -1,0 +1,58 @@
+// Clocks, and inputs that repeat from run to run.
+import Glibc
+import Model
+import Tensor
+
+/// Seconds of a clock that never jumps.
+func seconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+/// Seconds that something takes.
+func time(_ body: () throws -> Void) rethrows -> Double {
+  let start = seconds()
+  try body()
+  return seconds() - start
+}
+
+/// The shortest of some runs: other work on the machine only ever adds.
+func best(of runs: Int = 3, _ body: () throws -> Void) rethrows -> Double {
+  try (0..<runs).map { _ in try time(body) }.min()!
+}
+
+/// The middle one of some values.
+func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+/// Most memory that this process has had so far, in GB.
+func peakMemory() -> Double {
+  var usage = rusage()
+  getrusage(RUSAGE_SELF.rawValue, &usage)
+  return Double(usage.ru_maxrss) * 1024 / 1e9
+}
+
+/// `12 %`
+func percent(_ share: Double) -> String { "\(Int((share * 100).rounded())) %" }
+
+extension CausalLM {
+  /// Token ids that are spread over the vocabulary.
+  func someTokens(_ count: Int, salt: Int = 0) -> [Int32] {
+    (0..<count).map { Int32(($0 * 7919 + salt * 31 + 1000) % config.vocabSize) }
+  }
+}
+
+extension Tensor {
+  /// Different numbers between -1 and 1. Not all the same: products of constant matrices draw less power, so a
+  /// processor may run them faster.
+  static func some(_ shape: [Int]) -> Tensor {
+    let tensor = Tensor(uninitialized: shape)
+    let pointer = tensor.pointer
+    var state: UInt32 = 1
+    for i in 0..<tensor.count {
+      state = state &* 1_664_525 &+ 1_013_904_223
+      pointer[i] = Float(Int32(bitPattern: state)) * 0x1p-31
+    }
+    return withExtendedLifetime(tensor) { tensor }
+  }
+}

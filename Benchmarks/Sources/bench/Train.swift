@@ -1,0 +1,100 @@
+// Forward and backward pass on packed rows, beside the bare products that it consists of.
+import Kernels
+import Model
+import Tensor
+import Train
+
+/// Rows per second of 4 × 512 tokens.
+func train(_ report: Report, _ options: Options) throws {
+  let model = try options.loadModel().network
+  let (sequences, length) = options.isQuick ? (1, 128) : (4, 512)
+  let optimizer = AdamW(parameters: model.parameters)
+  var forest = Forest()
+  for salt in 0..<sequences { try forest.add(model.someTokens(length, salt: salt)) }
+  let (rows, scored) = (forest.count, sequences * (length - 1))
+  // In turns, so that a slow moment of the machine meets both.
+  var (whole, bare, peak) = (Double.infinity, Double.infinity, 0.0)
+  for _ in 0..<(options.isQuick ? 1 : 3) {
+    optimizer.zeroGradients()
+    whole = min(whole, try time { try model.logProbs(forest).logProbs.mean().negated().backward() })
+    if peak == 0 { peak = peakMemory() }
+    optimizer.zeroGradients()
+    bare = min(bare, bareProducts(model, rows: rows, scored: scored))
+  }
+  let flops = 1e-9 * productFLOPs(model, rows: rows, scored: scored)
+  report.add(
+    "forward and backward, \(sequences)×\(length)", Double(rows) / whole, "rows/s",
+    note: "\(Report.format(flops / whole)) GFLOPS of products", targets: [.times(1.3, than: "PyTorch")])
+  report.add(
+    "the same against its bare products", Double(rows) / whole, "rows/s",
+    note: "cblas_sgemm alone: \(Report.format(flops / bare)) GFLOPS, \(Report.format(bare)) s",
+    against: [("cblas_sgemm", Double(rows) / bare)], targets: [.times(0.8, than: "cblas_sgemm")])
+  report.add("peak memory of training", peak, "GB", note: "gradients, but no optimiser's state yet")
+}
+
+/// Logits that exist at a time in the head, as `Tensor.tokenLogProbs` cuts it.
+private let headChunk = 1 << 23
+
+/// Multiplications and additions of all linear layers (forward, two gradients) and of the head, which computes its
+/// logits a second time in the backward pass.
+private func productFLOPs(_ model: CausalLM, rows: Int, scored: Int) -> Double {
+  let linear = linearShapes(model).reduce(0) { $0 + $1.outputs * $1.inputs } * model.config.numHiddenLayers
+  let head = model.config.vocabSize * model.config.hiddenSize
+  return 6 * Double(rows) * Double(linear) + 8 * Double(scored) * Double(head)
+}
+
+/// Weights of one layer, (outputs, inputs).
+private func linearShapes(_ model: CausalLM) -> [(outputs: Int, inputs: Int)] {
+  let config = model.config
+  let (C, I, D) = (config.hiddenSize, config.intermediateSize, config.headDim)
+  let (Q, KV) = (config.numAttentionHeads * D, config.numKeyValueHeads * D)
+  return [(Q, C), (KV, C), (KV, C), (C, Q), (I, C), (I, C), (C, I)]
+}
+
+/// Seconds of cblas_sgemm alone for the same multiplications. All layers share their operands' memory, which makes it
+/// a little faster than it could be in a network.
+private func bareProducts(_ model: CausalLM, rows: Int, scored: Int) -> Double {
+  let (C, V) = (model.config.hiddenSize, model.config.vocabSize)
+  let chunk = min(scored, max(1, headChunk / V))
+  let layer = linearShapes(model).map { outputs, inputs in
+    (
+      x: Operand(rows, inputs), y: Operand(rows, outputs), w: Operand(outputs, inputs),
+      dx: Operand(rows, inputs),
+      dw: Operand(outputs, inputs)
+    )
+  }
+  let (hidden, logits, head) = (Operand(chunk, C), Operand(chunk, V), Operand(V, C))
+  let (dhidden, dhead) = (Operand(chunk, C), Operand(V, C))
+  return withAllBLASThreads {
+    time {
+      for _ in 0..<model.config.numHiddenLayers {
+        for l in layer { plainProduct(l.x.matrix, l.w.matrix.transposed, into: l.y.matrix) }
+      }
+      for start in stride(from: 0, to: scored, by: chunk) {
+        let n = min(chunk, scored - start)
+        plainProduct(hidden.first(n), head.matrix.transposed, into: logits.first(n))
+        plainProduct(hidden.first(n), head.matrix.transposed, into: logits.first(n))
+        plainProduct(logits.first(n), head.matrix, into: dhidden.first(n))
+        plainProduct(
+          logits.first(n).transposed, hidden.first(n), into: dhead.matrix, beta: start == 0 ? 0 : 1)
+      }
+      for _ in 0..<model.config.numHiddenLayers {
+        for l in layer {
+          plainProduct(l.y.matrix, l.w.matrix, into: l.dx.matrix)
+          plainProduct(l.y.matrix.transposed, l.x.matrix, into: l.dw.matrix)
+        }
+      }
+    }
+  }
+}
+
+/// A matrix with its memory.
+private struct Operand {
+  private let tensor: Tensor
+
+  init(_ rows: Int, _ columns: Int) { tensor = Tensor.some([rows, columns]) }
+
+  var matrix: Matrix { first(tensor.shape[0]) }
+
+  func first(_ rows: Int) -> Matrix { Matrix(tensor.pointer, rows: rows, columns: tensor.shape[1]) }
+}

@@ -1,0 +1,136 @@
+// What a training step will take, before it is begun.
+import Kernels
+import Tensor
+
+/// An estimate of a training step's memory, in bytes, and the way to compute it that fits.
+public struct MemoryPlan: Sendable {
+  /// Weights as they are stored.
+  public private(set) var weights = 0
+  /// Gradients of what is trained.
+  public private(set) var gradients = 0
+  /// Both moments of what is trained.
+  public private(set) var optimizer = 0
+  /// Intermediate results that the forward pass keeps.
+  public private(set) var activations = 0
+  /// What is computed again, or exists for one layer or one chunk of the head at a time.
+  public private(set) var temporary = 0
+  /// What is computed again.
+  public private(set) var checkpointing = Checkpointing.off
+  /// Rows that go through the network at a time.
+  public private(set) var maxRows = 0
+
+  /// All of it together.
+  public var total: Int { weights + gradients + optimizer + activations + temporary }
+
+  /// What a step on `rows` rows takes.
+  ///
+  /// - Parameter trained: number of elements that are trained; nil for all.
+  public init(_ model: CausalLM, rows: Int, checkpointing: Checkpointing, trained: Int? = nil) {
+    let trained = trained ?? model.parameters.reduce(0) { $0 + $1.tensor.count }
+    let sizes = Sizes(model.config)
+    weights = model.weightBytes
+    gradients = 4 * trained
+    optimizer = 8 * trained
+    activations = 4 * rows * sizes.keptPerRow(checkpointing)
+    temporary = 4 * sizes.temporary(rows, checkpointing)
+    self.checkpointing = checkpointing
+    maxRows = rows
+  }
+
+  /// The cheapest way to take a step on a forest in `available` bytes beyond those that are in use already: all is
+  /// kept, or some is computed again, or the forest is computed in parts.
+  ///
+  /// - Parameters:
+  ///   - inUse: bytes of weights, gradients and moments that are allocated already.
+  ///   - checkpointing: nil for the cheapest that fits.
+  /// - Throws: if nothing fits, with what would be needed.
+  public static func fitting(
+    _ model: CausalLM, rows: Int, longestBranch: Int, available: Int, inUse: Int,
+    checkpointing: Checkpointing? = nil
+  ) throws(ModelError) -> MemoryPlan {
+    let modes = checkpointing.map { [$0] } ?? Checkpointing.allCases
+    func plan(_ rows: Int, _ mode: Checkpointing) -> MemoryPlan {
+      MemoryPlan(model, rows: rows, checkpointing: mode)
+    }
+    func fits(_ plan: MemoryPlan) -> Bool { plan.total - inUse <= available }
+    if let whole = modes.lazy.map({ plan(rows, $0) }).first(where: fits) { return whole }
+    // In parts: every part repeats what comes before its segments, so parts should be long.
+    for least in [max(longestBranch, min(rows, 1024)), longestBranch] {
+      for mode in modes where fits(plan(least, mode)) {
+        var (low, high) = (least, rows)
+        while low + 1 < high {
+          let middle = (low + high) / 2
+          if fits(plan(middle, mode)) { low = middle } else { high = middle }
+        }
+        return plan(low, mode)
+      }
+    }
+    let smallest = plan(longestBranch, modes[modes.count - 1])
+    throw ModelError(
+      "a step needs \(gigabytes(smallest.total)) of memory even one branch of \(longestBranch) tokens at a time, and "
+        + "\(gigabytes(available + inUse)) can be had. Take shorter documents or completions, or train adapters on "
+        + "packed weights (model:add_adapter, dtype)")
+  }
+
+  /// One line for people.
+  public var summary: String {
+    let parts = [
+      ("weights", weights), ("gradients", gradients), ("optimiser", optimizer), ("activations", activations),
+      ("temporary", temporary),
+    ]
+    return "memory \(Self.gigabytes(total)): "
+      + parts.map { "\($0.0) \(Self.gigabytes($0.1))" }.joined(separator: " + ")
+      + " · checkpointing \(checkpointing.rawValue) · up to \(maxRows) rows at a time"
+  }
+
+  private static func gigabytes(_ bytes: Int) -> String {
+    "\((Double(bytes) / 1e7).rounded() / 100) GB"
+  }
+}
+
+/// Floats per row of a network's intermediate results.
+private struct Sizes {
+  private let hidden, queries, keys, intermediate, layers, vocabulary: Int
+  private let hasHeadNorms: Bool
+
+  init(_ config: ModelConfig) {
+    (hidden, intermediate) = (config.hiddenSize, config.intermediateSize)
+    (layers, vocabulary) = (config.numHiddenLayers, config.vocabSize)
+    queries = config.numAttentionHeads * config.headDim
+    keys = config.numKeyValueHeads * config.headDim
+    hasHeadNorms = config.queryKeyNorm
+  }
+
+  /// Normed input, q, k and v before and after rotation, what attention gives, its projection, the sum.
+  private var attention: Int {
+    3 * hidden + 3 * queries + 3 * keys + (hasHeadNorms ? queries + keys : 0)
+  }
+
+  /// Normed input, gate, up, their product, its projection, the sum.
+  private var feedForward: Int { 3 * hidden + 3 * intermediate }
+
+  /// What the tape holds on to after the forward pass.
+  func keptPerRow(_ checkpointing: Checkpointing) -> Int {
+    // The final norm, the rows that the head reads, and the tables of rotations.
+    let ends = 4 * hidden + 2 * keys
+    switch checkpointing {
+    case .off: return ends + layers * (attention + feedForward)
+    case .mlp: return ends + layers * (attention + hidden)
+    case .block: return ends + layers * hidden
+    }
+  }
+
+  /// What exists for one layer at a time, with its gradients; or for one chunk of the head, if that is more.
+  func temporary(_ rows: Int, _ checkpointing: Checkpointing) -> Int {
+    let chunk = min(rows, DecoderLayer.feedForwardRows)
+    let head = min(rows, max(1, Tensor.headChunkElements / vocabulary)) * vocabulary
+    let feedForwardAgain = chunk * (feedForward + 3 * intermediate)
+    let layer =
+      switch checkpointing {
+      case .off: rows * (3 * intermediate + 3 * hidden)
+      case .mlp: rows * 4 * hidden + feedForwardAgain
+      case .block: rows * (attention + 4 * hidden + queries) + feedForwardAgain
+      }
+    return max(head, layer)
+  }
+}
