@@ -9,6 +9,7 @@ import Train
 func run(_ name: String, model: String?) throws -> Bool {
   switch name {
   case "products": products()
+  case "attention": try attention()
   case "decode": try decode(load(model))
   case "train": try train(load(model))
   case "step": try step(load(model))

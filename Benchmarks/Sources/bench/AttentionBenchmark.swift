@@ -1,0 +1,111 @@
+// Attention alone, at the sizes of SmolLM2: 9 query heads, 3 key heads of 64.
+import Glibc
+import Kernels
+import Tensor
+
+/// Times of one layer's attention: forward and backward on a training forest and on one long text, and a decoding step.
+func attention() throws {
+  let chain = AttentionCase(lengths: [2048])
+  let forest = AttentionCase(trunk: 384, places: [193, 257, 321, 384], branches: 8, length: 64)
+  for (name, sample) in [("forest", forest), ("chain of 2048", chain)] {
+    let (q, k, v) = (sample.random(heads: 9), sample.random(heads: 3), sample.random(heads: 3))
+    for tensor in [q, k, v] { tensor.requiresGradient = true }
+    let (forward, backward) = try sample.times(q, k, v)
+    print(
+      "\(name), \(sample.rows) rows: forward \(milliseconds(forward)) · backward \(milliseconds(backward))")
+  }
+  for branches in [1, 8, 32] {
+    // After the prefix each branch has room for 64 keys of its own, and writes the last of them.
+    var plan = AttentionPlan()
+    plan.add(
+      spans: [.init(start: 0, count: 256)],
+      parts: (0..<branches).map {
+        .init(queryStart: $0, queryCount: 1, keyStart: 256 + 64 * $0, keyOffset: 63)
+      })
+    let q = AttentionCase.random(rows: branches, heads: 9)
+    let rows = 256 + 64 * branches
+    let (k, v) = (AttentionCase.random(rows: rows, heads: 3), AttentionCase.random(rows: rows, heads: 3))
+    let time = try Tape.withoutRecording {
+      try shortest(of: 20) {
+        for _ in 0..<50 { _ = try Tensor.attention(q, k, v, plan: plan, shape: AttentionCase.shape) }
+      }
+    }
+    print("decoding \(branches) branches: \(milliseconds(time / 50))")
+  }
+}
+
+/// A plan and how many rows it is for.
+private struct AttentionCase {
+  static let shape = AttentionShape(heads: 9, keyHeads: 3, headSize: 64)
+
+  var plan = AttentionPlan()
+  var rows = 0
+
+  /// Texts that do not see each other.
+  init(lengths: [Int]) {
+    for length in lengths { add(spans: [], count: 1, length: length) }
+  }
+
+  /// A trunk with some branches of one length at each place.
+  init(trunk: Int, places: [Int], branches: Int, length: Int) {
+    add(spans: [], count: 1, length: trunk)
+    for place in places { add(spans: [.init(start: 0, count: place)], count: branches, length: length) }
+  }
+
+  private mutating func add(spans: [AttentionPlan.Span], count: Int, length: Int) {
+    let start = rows
+    plan.add(
+      spans: spans,
+      parts: (0..<count).map {
+        .init(
+          queryStart: start + $0 * length, queryCount: length, keyStart: start + $0 * length, keyOffset: 0)
+      })
+    rows += count * length
+  }
+
+  /// Values that repeat from run to run.
+  static func random(rows: Int, heads: Int) -> Tensor {
+    let tensor = Tensor(uninitialized: [rows, heads * shape.headSize])
+    var state: UInt32 = 1
+    for i in 0..<tensor.count {
+      state = state &* 1_664_525 &+ 1_013_904_223
+      tensor.pointer[i] = Float(state >> 8) / Float(1 << 23) - 1
+    }
+    return tensor
+  }
+
+  func random(heads: Int) -> Tensor { Self.random(rows: rows, heads: heads) }
+
+  /// The shortest forward and the shortest backward pass.
+  func times(_ q: Tensor, _ k: Tensor, _ v: Tensor) throws -> (forward: Double, backward: Double) {
+    var (forward, backward) = (Double.infinity, Double.infinity)
+    for _ in 0..<15 {
+      let start = now()
+      let result = try Tensor.attention(q, k, v, plan: plan, shape: Self.shape)
+      forward = min(forward, now() - start)
+      let sum = try result.multiplied(by: result).sum()
+      let half = now()
+      try sum.backward()
+      backward = min(backward, now() - half)
+    }
+    return (forward, backward)
+  }
+}
+
+private func now() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+private func shortest(of runs: Int, _ body: () throws -> Void) rethrows -> Double {
+  var best = Double.infinity
+  for _ in 0..<runs {
+    let start = now()
+    try body()
+    best = min(best, now() - start)
+  }
+  return best
+}
+
+private func milliseconds(_ time: Double) -> String { "\((time * 1e6).rounded() / 1e3) ms" }
