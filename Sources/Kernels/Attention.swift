@@ -86,11 +86,22 @@ extension AttentionBlock {
     memory.totals.update(repeating: 0, count: rowCount)
     forEachTile { tile in
       let weights = Matrix(memory.weights, rows: tile.rows.count, columns: tile.count)
-      BLAS.multiply(
-        rows(memory.queries, of: tile), keys(k, of: tile, buffer: memory.tile).transposed, into: weights)
+      let (queries, sums) = (rows(memory.queries, of: tile), rows(memory.sums, of: tile))
+      let isSmall = tile.rows.count <= FewRows.maximum
+      let keys = keys(k, of: tile, buffer: memory.tile)
+      if isSmall {
+        FewRows.scores(queries, keys, into: weights)
+      } else {
+        BLAS.multiply(queries, keys.transposed, into: weights)
+      }
       weigh(tile, memory)
-      BLAS.multiply(
-        weights, keys(v, of: tile, buffer: memory.tile), into: rows(memory.sums, of: tile), beta: 1)
+      // The same buffer: keys are done.
+      let values = self.keys(v, of: tile, buffer: memory.tile)
+      if isSmall {
+        FewRows.weightedSums(weights, values, addingTo: sums)
+      } else {
+        BLAS.multiply(weights, values, into: sums, beta: 1)
+      }
     }
     forEachQuery { row, head in
       for j in 0..<shape.group {

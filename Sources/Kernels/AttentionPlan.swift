@@ -64,6 +64,8 @@ public struct AttentionPlan: Sendable {
 
   /// Most query rows in one block: enough for an efficient product, few enough for a tile of scores to stay in cache.
   public static let blockRows = 64
+  /// A decoding step has one query per branch: smaller blocks, so that there is work for several threads.
+  private static let leastBlockRows = 8
 
   /// Units of work, independent of each other in the forward pass.
   public var blocks: [Block] = []
@@ -73,12 +75,14 @@ public struct AttentionPlan: Sendable {
 
   /// Adds the query rows of segments that all hang off the same spans, cut into blocks.
   public mutating func add(spans: [Span], parts: [Part]) {
+    let queries = parts.reduce(0) { $0 + $1.queryCount }
+    let blockRows = min(Self.blockRows, max(Self.leastBlockRows, (queries + 7) / 8))
     var pending: [Part] = []
-    var room = Self.blockRows
+    var room = blockRows
     func close(_ blocks: inout [Block]) {
       if !pending.isEmpty { blocks.append(Block(spans: spans, parts: pending)) }
       pending = []
-      room = Self.blockRows
+      room = blockRows
     }
     for part in parts {
       var done = 0

@@ -11,8 +11,10 @@ func attention() throws {
     let (q, k, v) = (sample.random(heads: 9), sample.random(heads: 3), sample.random(heads: 3))
     for tensor in [q, k, v] { tensor.requiresGradient = true }
     let (forward, backward) = try sample.times(q, k, v)
+    let scratch = 4e-6 * Double(AttentionKernels.backwardScratch(sample.plan, AttentionCase.shape))
     print(
-      "\(name), \(sample.rows) rows: forward \(milliseconds(forward)) · backward \(milliseconds(backward))")
+      "\(name), \(sample.rows) rows: forward \(milliseconds(forward)) · backward \(milliseconds(backward)), "
+        + "\((scratch * 10).rounded() / 10) MB of scratch")
   }
   for branches in [1, 8, 32] {
     // After the prefix each branch has room for 64 keys of its own, and writes the last of them.
@@ -25,12 +27,23 @@ func attention() throws {
     let q = AttentionCase.random(rows: branches, heads: 9)
     let rows = 256 + 64 * branches
     let (k, v) = (AttentionCase.random(rows: rows, heads: 3), AttentionCase.random(rows: rows, heads: 3))
-    let time = try Tape.withoutRecording {
+    func time(_ k: KeyValueRows, _ v: KeyValueRows) throws -> Double {
       try shortest(of: 20) {
-        for _ in 0..<50 { _ = try Tensor.attention(q, k, v, plan: plan, shape: AttentionCase.shape) }
+        for _ in 0..<50 {
+          _ = try Tensor.attention(q, keys: k, values: v, plan: plan, shape: AttentionCase.shape)
+        }
+      } / 50
+    }
+    let float = try time(.float(k.pointer), .float(v.pointer))
+    let (shortK, shortV) = (Storage(count: (k.count + 1) / 2), Storage(count: (v.count + 1) / 2))
+    let half = try shortK.pointer.withMemoryRebound(to: UInt16.self, capacity: k.count) { halfK in
+      try shortV.pointer.withMemoryRebound(to: UInt16.self, capacity: v.count) { halfV in
+        BFloat16Kernels.encode(k.pointer, into: halfK, k.count)
+        BFloat16Kernels.encode(v.pointer, into: halfV, v.count)
+        return try time(.bfloat16(halfK), .bfloat16(halfV))
       }
     }
-    print("decoding \(branches) branches: \(milliseconds(time / 50))")
+    print("decoding \(branches) branches: \(milliseconds(float)) · bfloat16 cache \(milliseconds(half))")
   }
 }
 
