@@ -21,11 +21,13 @@ extension CausalLM {
   /// - Parameters:
   ///   - segments: numbers of segments to go on from; each has at least one token in its branch.
   ///   - stopIDs: tokens that end a completion.
+  ///   - cache: how keys and values are kept: in 32 bits, or in bfloat16, which takes half the memory and rounds them.
   ///   - isFinished: called after each token with the prompt's index and the tokens so far; true ends a completion.
   /// - Returns: for each segment its completions.
   public func generate(
     _ forest: Forest, from segments: [Int], count: Int, maxTokens: Int, options: SamplingOptions,
-    stopIDs: Set<Int32>, isFinished: (_ prompt: Int, _ ids: [Int32]) -> Bool = { _, _ in false }
+    stopIDs: Set<Int32>, cache: CacheStorage = .f32,
+    isFinished: (_ prompt: Int, _ ids: [Int32]) -> Bool = { _, _ in false }
   ) throws -> [[Completion]] {
     try options.validate()
     guard count > 0, maxTokens > 0 else {
@@ -33,16 +35,9 @@ extension CausalLM {
         "generate: expected at least one completion of at least one token, got \(count) of \(maxTokens)")
     }
     return try Tape.withoutRecording {
-      var decoder = try Decoder(self, forest, segments, count: count, maxTokens: maxTokens)
+      var decoder = try Decoder(self, forest, segments, count: count, maxTokens: maxTokens, cache: cache)
       return try decoder.run(Sampler(options: options), stopIDs: stopIDs, isFinished: isFinished)
     }
-  }
-}
-
-extension CausalLM {
-  /// Keys and values of one token in all layers.
-  fileprivate var cacheBytesPerToken: Int {
-    2 * config.numHiddenLayers * config.numKeyValueHeads * config.headDim * MemoryLayout<Float>.stride
   }
 }
 
@@ -62,17 +57,17 @@ private struct Decoder {
   private let model: CausalLM
   /// Rows before each prompt's continuations.
   private let spans: [[AttentionPlan.Span]]
-  /// Per layer (rows, KVH·D): first the rows of the forest, then those reserved for each branch. Memory that is
-  /// reserved but not written costs nothing.
-  private var keys: [Tensor] = []
-  private var values: [Tensor] = []
+  /// First the rows of the forest, then those reserved for each branch.
+  private let cache: KeyValueCache
   private var live: [Branch] = []
   private var finished: [[Completion]]
-  /// Logits that the next token of every live branch is drawn from, and the row of each branch in them.
-  private var logits: Tensor
-  private var logitRows: [Int] = []
+  /// Final hidden states that the next token of every live branch is drawn from, and the row of each branch in them.
+  private var hidden: Tensor
+  private var hiddenRows: [Int] = []
 
-  init(_ model: CausalLM, _ forest: Forest, _ segments: [Int], count: Int, maxTokens: Int) throws {
+  init(
+    _ model: CausalLM, _ forest: Forest, _ segments: [Int], count: Int, maxTokens: Int, cache: CacheStorage
+  ) throws {
     self.model = model
     var (spans, lastRows, rows) = ([[AttentionPlan.Span]](), [Int32](), forest.count)
     for (prompt, number) in segments.enumerated() {
@@ -93,7 +88,7 @@ private struct Decoder {
           "generate: a prompt of \(position) tokens leaves no room in a context of \(model.config.maxPositionEmbeddings)"
         )
       }
-      let bytes = Double(count) * Double(room) * Double(model.cacheBytesPerToken)
+      let bytes = Double(count) * Double(room) * Double(model.config.cacheBytesPerToken(cache))
       guard bytes <= Double(BufferPool.physicalMemory) else {
         throw ModelError(
           "generate: \(count) completions of up to \(room) tokens would take \(Int(bytes / 1e9)) GB of cache; this "
@@ -103,31 +98,27 @@ private struct Decoder {
       lastRows.append(Int32(last.start + last.count - 1))
       for sample in 0..<count {
         live.append(Branch(prompt: prompt, sample: sample, position: position, firstRow: rows, room: room))
-        logitRows.append(prompt)
+        hiddenRows.append(prompt)
         rows += room
       }
     }
     self.spans = spans
     finished = segments.map { _ in Array(repeating: Completion(), count: count) }
-    let width = model.config.numKeyValueHeads * model.config.headDim
-    for _ in 0..<model.config.numHiddenLayers {
-      keys.append(Tensor(uninitialized: [rows, width]))
-      values.append(Tensor(uninitialized: [rows, width]))
-    }
-    let (plan, shape, layers) = (forest.attentionPlan, model.attentionShape, (keys, values))
-    let hidden = try model.forward(forest.tokens, positions: forest.positions) { layer, q, k, v in
-      layers.0[layer].pointer.update(from: k.pointer, count: k.count)
-      layers.1[layer].pointer.update(from: v.pointer, count: v.count)
+    let store = KeyValueCache(model.config, rows: rows, storage: cache)
+    self.cache = store
+    let (plan, shape) = (forest.attentionPlan, model.attentionShape)
+    let all = try model.forward(forest.tokens, positions: forest.positions) { layer, q, k, v in
+      store.write(layer, k, v, firstRow: 0)
       return try Tensor.attention(q, k, v, plan: plan, shape: shape)
     }
-    logits = try model.logits(hidden.embedding(lastRows))
+    hidden = try all.embedding(lastRows)
   }
 
   mutating func run(
     _ sampler: Sampler, stopIDs: Set<Int32>, isFinished: (Int, [Int32]) -> Bool
   ) throws -> [[Completion]] {
     while true {
-      draw(sampler)
+      try draw(sampler)
       live.removeAll { branch in
         let isStopped =
           stopIDs.contains(branch.completion.ids.last!) || isFinished(branch.prompt, branch.completion.ids)
@@ -141,19 +132,27 @@ private struct Decoder {
     }
   }
 
-  /// Draws one token for every live branch.
-  private mutating func draw(_ sampler: Sampler) {
-    let (V, options) = (logits.shape[1], sampler.options)
+  /// Draws one token for every live branch. Logits exist for some branches at a time only.
+  private mutating func draw(_ sampler: Sampler) throws {
+    let (V, options) = (model.config.vocabSize, sampler.options)
+    // Branches of one prompt have one row until their first token is drawn.
+    let rows = hiddenRows.max()! + 1
+    let chunk = max(1, Tensor.headChunkElements / V)
     var drawn = [(id: Int32, logProb: Float)](repeating: (0, 0), count: live.count)
-    drawn.withUnsafeMutableBufferPointer { drawn in
-      let (drawn, logits, rows, branches) = (drawn.baseAddress!, logits.pointer, logitRows, live)
-      ThreadPool.shared.forEach(count: branches.count, grain: 1) { range in
-        for i in range {
-          let branch = branches[i]
-          let uniform = CounterRandom.uniform(
-            seed: options.seed, step: options.step, prompt: branch.prompt, sample: branch.sample,
-            token: branch.completion.ids.count)
-          drawn[i] = sampler.draw(logits + rows[i] * V, count: V, uniform: uniform)
+    for start in stride(from: 0, to: rows, by: chunk) {
+      let part = start..<min(rows, start + chunk)
+      let here = live.indices.filter { part.contains(hiddenRows[$0]) }
+      let logits = try model.logits(hidden.sliced(dim: 0, part))
+      drawn.withUnsafeMutableBufferPointer { drawn in
+        let (drawn, pointer, places, branches) = (drawn.baseAddress!, logits.pointer, hiddenRows, live)
+        ThreadPool.shared.forEach(count: here.count, grain: 1) { range in
+          for i in range.map({ here[$0] }) {
+            let branch = branches[i]
+            let uniform = CounterRandom.uniform(
+              seed: options.seed, step: options.step, prompt: branch.prompt, sample: branch.sample,
+              token: branch.completion.ids.count)
+            drawn[i] = sampler.draw(pointer + (places[i] - start) * V, count: V, uniform: uniform)
+          }
         }
       }
     }
@@ -177,15 +176,13 @@ private struct Decoder {
         .init(queryStart: index, queryCount: 1, keyStart: branch.firstRow, keyOffset: written))
     }
     for (prompt, parts) in parts.enumerated() { plan.add(spans: spans[prompt], parts: parts) }
-    let (shape, width, keys, values) = (model.attentionShape, keys[0].shape[1], keys, values)
-    let hidden = try model.forward(tokens, positions: positions) { layer, q, k, v in
-      for (index, row) in rows.enumerated() {
-        (keys[layer].pointer + row * width).update(from: k.pointer + index * width, count: width)
-        (values[layer].pointer + row * width).update(from: v.pointer + index * width, count: width)
+    let (shape, cache) = (model.attentionShape, cache)
+    hidden = try model.forward(tokens, positions: positions) { layer, q, k, v in
+      for (index, row) in rows.enumerated() { cache.write(layer, k, v, row: index, to: row) }
+      return try cache.withRows(layer) { keys, values in
+        try Tensor.attention(q, keys: keys, values: values, plan: plan, shape: shape)
       }
-      return try Tensor.attention(q, keys[layer], values[layer], plan: plan, shape: shape)
     }
-    logits = try model.logits(hidden)
-    logitRows = Array(live.indices)
+    hiddenRows = Array(live.indices)
   }
 }

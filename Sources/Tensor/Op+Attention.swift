@@ -20,8 +20,8 @@ extension Tensor {
     let (result, logSums) = (Tensor(uninitialized: q.shape), Storage(count: q.shape[0] * shape.heads))
     let scratch = Storage(count: AttentionKernels.forwardScratch(plan, shape))
     AttentionKernels.forward(
-      q: qs.pointer, k: ks.pointer, v: vs.pointer, out: result.pointer, logSums: logSums.pointer,
-      scratch: scratch.pointer, plan: plan, shape: shape)
+      q: qs.pointer, k: .float(ks.pointer), v: .float(vs.pointer), out: result.pointer,
+      logSums: logSums.pointer, scratch: scratch.pointer, plan: plan, shape: shape)
     let out = result.detached()
     return result.recorded(.attention, [q, k, v]) { [qs, ks, vs] dy in
       // The three gradients are made together. One that nobody wants goes to memory that is dropped.
@@ -41,6 +41,26 @@ extension Tensor {
         }
       }
     }
+  }
+
+  /// Attention of queries (Nq, H·D) to a cache of keys and values (M, KVH·D), for sampling: it is not recorded.
+  /// Gives (Nq, H·D).
+  ///
+  /// - Parameters:
+  ///   - k: the cache's memory; it must hold the rows that `plan` names, and live until this returns. `v` likewise.
+  public static func attention(
+    _ q: Tensor, keys k: KeyValueRows, values v: KeyValueRows, plan: AttentionPlan, shape: AttentionShape
+  ) throws(TensorError) -> Tensor {
+    let width = shape.heads * shape.headSize
+    guard q.rank == 2, q.shape[1] == width else {
+      throw TensorError(.attention, "expected queries (N, \(width)), got \(q.shape)")
+    }
+    let (qs, result) = (q.contiguousCopyIfNeeded(), Tensor(uninitialized: q.shape))
+    let scratch = Storage(count: AttentionKernels.forwardScratch(plan, shape))
+    AttentionKernels.forward(
+      q: qs.pointer, k: k, v: v, out: result.pointer, logSums: nil, scratch: scratch.pointer, plan: plan,
+      shape: shape)
+    return result
   }
 
   /// What `attention` computes: softmax(q·kᵀ/√D + mask)·v, head by head.

@@ -95,14 +95,19 @@ public final class LanguageModel: @unchecked Sendable {
   }
 
   /// Samples continuations of segments of a forest, which end at `stopIDs` or after one of the texts in `stop`.
+  ///
+  /// - Parameters:
+  ///   - weights: sample with a copy of the matrices in this storage, made anew when they were trained.
+  ///   - cache: how keys and values are kept.
   public func generate(
     _ forest: Forest, from segments: [Int], count: Int, maxTokens: Int, options: SamplingOptions,
-    stop: [[UInt8]] = []
+    stop: [[UInt8]] = [], weights: WeightStorage = .f32, cache: CacheStorage = .f32
   ) throws -> [[Completion]] {
     let texts = stop.filter { !$0.isEmpty }
     let tokenizer = texts.isEmpty ? nil : try requireTokenizer()
-    return try network.generate(
-      forest, from: segments, count: count, maxTokens: maxTokens, options: options, stopIDs: stopIDs
+    return try network.shadow(weights).generate(
+      forest, from: segments, count: count, maxTokens: maxTokens, options: options, stopIDs: stopIDs,
+      cache: cache
     ) { _, ids in
       guard let tokenizer, let bytes = try? tokenizer.decode(ids) else { return false }
       return texts.contains { bytes.contains($0) }

@@ -20,6 +20,7 @@ func complain(_ message: String) {
 let topics: [String: @Sendable (Report, Options) throws -> Void] = [
   "products": products,
   "elementwise": elementwise,
+  "attention": attention,
   "decode": decode,
   "train": train,
   "step": step,
