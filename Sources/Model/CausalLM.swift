@@ -50,13 +50,18 @@ public final class CausalLM: @unchecked Sendable {
   /// Number of weights, those of adapters not counted.
   public var parameterCount: Int { config.numParameters }
 
-  /// Bytes of all weights as they are stored, master copies and adapters included.
+  /// Bytes of all weights as they are stored, master copies, adapters and the copies that `shadow` made included.
   public var weightBytes: Int {
     let stored = weights.reduce(0) { sum, entry in
       let master = entry.weight.format == .f32 ? 0 : (entry.weight.tensor?.count ?? 0) * 4
       return sum + entry.weight.byteCount + master
     }
-    return stored + adapterParameters.reduce(0) { $0 + $1.tensor.count * 4 }
+    let copies = shadows.withLock { shadows in
+      shadows.values.reduce(0) { sum, copy in
+        copy.weights.reduce(sum) { $0 + ($1.weight.format == .f32 ? 0 : $1.weight.byteCount) }
+      }
+    }
+    return stored + copies + adapterParameters.reduce(0) { $0 + $1.tensor.count * 4 }
   }
 
   /// The format that most values are stored in, for people: `f32`, `q4_1`.

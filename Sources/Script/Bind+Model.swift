@@ -6,12 +6,7 @@ import Text
 import Train
 
 extension LanguageModel: LuaObject {
-  package var nativeBytes: Int { network.parameterCount * MemoryLayout<Float>.stride }
-}
-
-/// A forest that a script builds up.
-package final class Batch: LuaObject {
-  package var forest = Forest()
+  package var nativeBytes: Int { network.weightBytes }
 }
 
 /// Options that all ways of sampling share, in TRL's names.
@@ -25,7 +20,28 @@ private let samplingOptions = [
   Parameter("seed", "integer", "what random numbers are made from", default: .integer(0)),
   Parameter("step", "integer", "mixed into the seed, so that steps differ", default: .integer(0)),
   Parameter("stop", "string[]", "texts that end a completion", optional: true),
+  Parameter(
+    "dtype", "string",
+    "sample with a copy of the matrices in bf16 or int8, made anew after training; f32: exact",
+    default: .string("f32")),
+  Parameter(
+    "cache_dtype", "string", "keys and values in f32, or in bf16 to halve their memory",
+    default: .string("f32")),
 ]
+
+/// How matrices are stored.
+private let storageOption = Parameter(
+  "dtype", "string",
+  "matrices in memory: f32, bf16, int8 (blocks of 32 with a scale), or auto: as the checkpoint has them. "
+    + "All but f32 are frozen; an optimiser makes bf16 trainable with master copies in f32",
+  default: .string("f32"))
+
+extension Argument {
+  /// One of the names of an enumeration.
+  func choice<Choice: CaseIterable & RawRepresentable<String>>(_: Choice.Type) throws -> Choice {
+    Choice(rawValue: try word(Choice.allCases.map(\.rawValue)))!
+  }
+}
 
 extension Registry {
   /// `mid.load`, `mid.batch` and the types `Model` and `Batch`.
@@ -34,13 +50,15 @@ extension Registry {
       "load", "Loads a model: a Hugging Face folder, a GGUF file, or a name in the model cache.",
       [
         Parameter(
-          "path", "string", "folder, file, or a name under $MIDTRAIN_MODELS or ~/.cache/midtrain/models")
+          "path", "string", "folder, file, or a name under $MIDTRAIN_MODELS or ~/.cache/midtrain/models"),
+        .options([storageOption]),
       ],
       returns: "Model", example: "model = mid.load \"SmolLM2-135M-Instruct\""
     ) { call in
       let path = try call[1].string()
+      let storage = try call.options(2)["dtype"].choice(WeightStorage.self)
       return {
-        let model = try LanguageModel.load(path)
+        let model = try LanguageModel.load(path, storage: storage)
         return { try $0.return(model) }
       }
     }
@@ -74,7 +92,8 @@ extension Registry {
         "num_parameters", "Number of weights.", returns: "integer", example: "print(model:num_parameters())"
       ) { model, call in try call.return(model.network.parameterCount) }
       type.method(
-        "parameters", "All weights by their checkpoint names. Changes of a tensor change the model.",
+        "parameters",
+        "What can be trained, by the checkpoint's names: the adapters where there are any, else all weights in f32.",
         returns: "table<string, Tensor>", example: "w = model:parameters()[\"model.norm.weight\"]"
       ) { model, call in
         try call.return(
@@ -91,19 +110,46 @@ extension Registry {
         [
           Parameter("batch", "Batch"),
           .options([
-            Parameter("entropy", "boolean", "also give the entropies in nats", default: .boolean(false))
+            Parameter("entropy", "boolean", "also give the entropies in nats", default: .boolean(false)),
+            Parameter(
+              "checkpointing", "string",
+              "what the backward pass computes again to save memory: off, mlp, or block (all but each layer's input)",
+              default: .string("off")),
+            Parameter(
+              "max_rows", "integer",
+              "compute a larger batch in parts, whose gradients add up to those of the whole", optional: true),
+            Parameter("step", "integer", "mixed into the seed of adapters' dropout", default: .integer(0)),
           ]),
         ], returns: "Tensor, Tensor?", example: "lp = model:logprobs(batch); (-lp:mean()):backward()"
       ) { model, call in
         let forest = try call[1].object(Batch.self).forest
-        let entropy = try call.options(2)["entropy"].boolean()
-        return {
-          let result = try model.network.logProbs(forest, entropy: entropy)
+        let given = try call.options(2)
+        let entropy = try given["entropy"].boolean()
+        var options = CausalLM.TrainingOptions()
+        options.checkpointing = try given["checkpointing"].choice(Checkpointing.self)
+        options.maxRows = try given["max_rows"].optional?.integer(min: 1)
+        options.step = UInt64(bitPattern: Int64(try given["step"].integer()))
+        return { [options] in
+          let result = try model.network.logProbs(forest, entropy: entropy, options: options)
           return { try entropy ? $0.return(result.logProbs, result.entropy) : $0.return(result.logProbs) }
         }
       }
       type.longMethod(
-        "save", "Writes a Hugging Face folder: weights, configuration, tokenizer.",
+        "copy",
+        "A model of its own with the same values, adapters merged: to compare with, or as a reference in half the memory.",
+        [.options([storageOption])], returns: "Model", example: "reference = model:copy { dtype = \"bf16\" }"
+      ) { model, call in
+        let storage = try call.options(1)["dtype"].choice(WeightStorage.self)
+        return {
+          let copy = try model.copy(storage)
+          return { try $0.return(copy) }
+        }
+      }
+      addMemoryPlan(type)
+      addAdapters(type)
+      type.longMethod(
+        "save",
+        "Writes a Hugging Face folder: weights in f32 with adapters merged, configuration, tokenizer.",
         [Parameter("dir", "string")], example: "model:save \"checkpoints/first\""
       ) { model, call in
         let path = try call[1].string()
@@ -193,86 +239,14 @@ extension Registry {
       }
     }
   }
-
-  private func addBatchType() {
-    type(Batch.self, "Batch") { type in
-      type.describe = { "batch of \($0.forest.count) tokens in \($0.forest.segments.count) segments" }
-      type.method(
-        "segment", "Adds tokens, after those of another segment if a parent is given.",
-        [
-          Parameter("ids", "integer[]"),
-          .options([
-            Parameter("parent", "integer", "number of the segment before", optional: true),
-            Parameter(
-              "offset", "integer", "how many of the parent's tokens come before; all by default",
-              optional: true),
-            Parameter(
-              "temperature", "number", "divides the logits that predict these tokens", default: .number(1)),
-            Parameter(
-              "score", "boolean", "whether these tokens get log-probabilities", default: .boolean(true)),
-          ]),
-        ], returns: "integer", example: "s = batch:segment({ 1, 2, 3 }, { parent = trunk, offset = 10 })"
-      ) { batch, call in
-        let options = try call.options(2)
-        let number = try batch.forest.add(
-          call[1].integers(), parent: options["parent"].optional?.integer(min: 1).advanced(by: -1),
-          offset: options["offset"].optional?.integer(min: 0),
-          temperature: Float(options["temperature"].number(above: 0)), isScored: options["score"].boolean())
-        return try call.return(number + 1)
-      }
-      type.method(
-        "range", "The first and last place of a segment in packed order, counted from 1.",
-        [Parameter("segment", "integer")], returns: "integer, integer",
-        example: "first, last = batch:range(s)"
-      ) { batch, call in
-        let rows = try batch.rows(call[1].integer(min: 1), call[1])
-        return try call.return(rows.lowerBound + 1, rows.upperBound)
-      }
-      type.method(
-        "spread",
-        """
-        A tensor with one number per token: for each segment a value for all its tokens or a list with one for each; \
-        0 for segments that are not named.
-        """,
-        [Parameter("values", "table<integer, number|number[]>")], returns: "Tensor",
-        example: "weights = batch:spread { [s] = 0.5 }"
-      ) { batch, call in
-        let result = Tensor(repeating: 0, shape: [batch.forest.count])
-        for (key, value) in try call[1].pairs() {
-          let rows = try batch.rows(key.integer(min: 1), key)
-          if value.isTable {
-            let values = try value.floats()
-            guard values.count == rows.count else {
-              throw value.error(
-                "expected \(rows.count) numbers, one per token of the segment, got \(values.count)")
-            }
-            values.withUnsafeBufferPointer {
-              (result.pointer + rows.lowerBound).update(from: $0.baseAddress!, count: rows.count)
-            }
-          } else {
-            (result.pointer + rows.lowerBound).update(repeating: Float(try value.number()), count: rows.count)
-          }
-        }
-        return try call.return(result)
-      }
-      type.metamethod(.len) { call in try call.return(call[1].object(Batch.self).forest.count) }
-    }
-  }
-}
-
-extension Batch {
-  fileprivate func rows(_ segment: Int, _ argument: Argument) throws -> Range<Int> {
-    guard forest.segments.indices.contains(segment - 1) else {
-      throw argument.error("there is no segment \(segment); the batch has \(forest.segments.count)")
-    }
-    return forest.segments[segment - 1].rows
-  }
 }
 
 /// Sampling options of a call.
 private struct Sampling {
   var options = SamplingOptions()
   var stop: [[UInt8]] = []
+  var weights = WeightStorage.f32
+  var cache = CacheStorage.f32
 
   init(_ given: Options) throws {
     options.temperature = Float(try given["temperature"].number(min: 0))
@@ -282,13 +256,16 @@ private struct Sampling {
     options.seed = UInt64(bitPattern: Int64(try given["seed"].integer()))
     options.step = UInt64(bitPattern: Int64(try given["step"].integer()))
     stop = try given["stop"].optional?.elements().map { try $0.bytes() } ?? []
+    weights = try given["dtype"].choice(WeightStorage.self)
+    cache = try given["cache_dtype"].choice(CacheStorage.self)
   }
 
   func run(
     _ model: LanguageModel, _ forest: Forest, _ segments: [Int], _ count: Int, _ limit: Int
   ) throws -> [[Table]] {
     let groups = try model.generate(
-      forest, from: segments, count: count, maxTokens: limit, options: options, stop: stop)
+      forest, from: segments, count: count, maxTokens: limit, options: options, stop: stop, weights: weights,
+      cache: cache)
     return try groups.map { group in
       try group.map { completion in
         [

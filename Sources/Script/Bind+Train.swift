@@ -17,7 +17,7 @@ extension Registry {
       Parameter("weight_decay", "number", "decoupled decay of all weights", default: .number(0.01)),
     ]
     function(
-      "adamw", "AdamW over all weights of a model, which then collect gradients.",
+      "adamw", "AdamW over all weights of a model, or over its adapters, which then collect gradients.",
       [Parameter("model", "Model"), .options(settings)], returns: "AdamW",
       example: "opt = mid.adamw(model, { learning_rate = 1e-5 })"
     ) { call in
@@ -29,6 +29,7 @@ extension Registry {
       settings.epsilon = Float(try options["epsilon"].number(above: 0))
       settings.weightDecay = Float(try options["weight_decay"].number(min: 0))
       let model = try call[1].object(LanguageModel.self)
+      try model.network.makeTrainable()
       return try call.return(AdamW(parameters: model.network.parameters, settings: settings))
     }
 

@@ -50,6 +50,11 @@ public final class AdamW: @unchecked Sendable {
     parameters.reduce(0) { $0 + 2 * $1.tensor.count * MemoryLayout<Float>.stride }
   }
 
+  /// Bytes of the moments that exist now.
+  public var allocatedBytes: Int {
+    moments.values.reduce(0) { $0 + 8 * $1.first.count }
+  }
+
   /// Forgets all gradients.
   public func zeroGradients() {
     for (_, tensor) in parameters { tensor.zeroGradient() }

@@ -102,4 +102,51 @@ function tests.a_checkpoint_is_a_model()
   scratch.remove(out)
 end
 
+-- Memory is saved by computing again, never by computing something else.
+function tests.checkpointing_and_parts_do_not_change_a_step()
+  local reference = rmt { checkpointing = "off" }:step()
+  -- The last one is too little for the batch as a whole.
+  local ways = { { checkpointing = "mlp" }, { checkpointing = "block" }, { memory_limit = 0.0075 } }
+  for _, way in ipairs(ways) do
+    local m = rmt(way):step()
+    check.near(m.loss, reference.loss, 1e-4, "loss")
+    check.near(m.grad_norm, reference.grad_norm, 1e-3 * reference.grad_norm, "gradient")
+  end
+  check.raises(function() rmt { memory_limit = 1e-4 }:step() end, "one branch")
+end
+
+-- Sampling with a packed copy of the policy is corrected for, and the copy follows the policy.
+function tests.packed_rollouts_are_corrected()
+  local run = rmt { rollout_dtype = "int8", cache_dtype = "bf16" }
+  for _ = 1, 3 do
+    local m = run:step()
+    local difference = m["sampling/sampling_logp_difference/mean"]
+    assert(difference > 1e-5 and difference < 0.1, difference)
+    local ratio = m["sampling/importance_sampling_ratio/mean"]
+    assert(math.abs(ratio - 1) < 0.1 and ratio ~= 1, ratio)
+  end
+  local exact = rmt { importance_sampling_correction = true }:step()
+  check.near(exact["sampling/importance_sampling_ratio/mean"], 1, 1e-4, "ratio of equal policies")
+  assert(rmt():step()["sampling/importance_sampling_ratio/mean"] == nil, "off by default")
+end
+
+-- Adapters are trained alone, on packed weights that stay as they are.
+function tests.adapters_train_on_packed_weights()
+  local model = mid.load(path, { dtype = "int8" })
+  local before = model:score(model.tokenizer:encode(docs[1]))
+  model:add_adapter { rank = 4, dropout = 0.1 }
+  check.near(model:score(model.tokenizer:encode(docs[1])), before, 1e-6, "new adapters do nothing")
+  local run = rmt { model = model }
+  for _ = 1, 3 do assert(run:step().grad_norm > 0) end
+  local after = model:score(model.tokenizer:encode(docs[1]))
+  assert(math.abs(after[1] - before[1]) > 1e-4)
+  local dir = scratch.path()
+  model:save_adapter(dir)
+  local again = mid.load(path, { dtype = "int8" }):load_adapter(dir)
+  check.near(again:score(again.tokenizer:encode(docs[1])), after, 1e-6, "saved and loaded")
+  scratch.remove(dir)
+  model:remove_adapter()
+  check.near(model:score(model.tokenizer:encode(docs[1])), before, 1e-6, "the base is untouched")
+end
+
 return tests

@@ -136,4 +136,29 @@ return {
     check.raises(function() objective.policy_loss { logprobs = lp, sequences = {} } end,
       "no sequences")
   end,
+
+  -- Each token's share of the loss is multiplied by min(π / π_sampling, cap), which has no gradient.
+  importance_correction_weighs_tokens = function()
+    local sequences = { { first = 1, last = 2, advantage = 1 }, { first = 3, last = 3, advantage = -2 } }
+    local function loss(sampling, old, level)
+      local lp = parameter { -1, -2, -3 }
+      local value, metrics = objective.policy_loss {
+        logprobs = lp, sequences = sequences, old_logprobs = old and mid.tensor(old) or nil,
+        sampling_logprobs = sampling and mid.tensor(sampling) or nil,
+        importance_sampling_level = level or "token",
+      }
+      value:backward()
+      return lp.grad:tolist(), metrics
+    end
+    check.near(loss { -1, -2, -3 }, loss(nil), 1e-6, "equal policies")
+    -- Ratios 0.5, 2 (capped from 4), 1; dapo divides by three tokens.
+    local log = math.log
+    local sampling = { -1 + log(2), -2 - log(4), -3 }
+    local gradient, metrics = loss(sampling)
+    check.near(gradient, { -0.5 / 3, -2 / 3, 2 / 3 }, 1e-5, "weighted")
+    check.near(metrics["sampling/importance_sampling_ratio/mean"], 3.5 / 3, 1e-5)
+    check.near(loss(sampling, { -1, -2, -3 }), { -0.5 / 3, -2 / 3, 2 / 3 }, 1e-5, "with old")
+    -- One ratio per sequence: its term counts with the sum of its tokens' weights.
+    check.near(loss(sampling, { -1, -2, -3 }, "sequence"), { -2.5 / 6, -2.5 / 6, 2 / 3 }, 1e-5)
+  end,
 }

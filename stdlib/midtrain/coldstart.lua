@@ -142,7 +142,7 @@ local function step(self, run, knobs, t)
     end
   end
 
-  local lp = run:time("forward", run.model.logprobs, run.model, batch)
+  local lp = run:logprobs(batch)
   local metrics = { budget = B, num_tokens = #batch }
   local sft_loss = objective.ntp_loss(lp, batch:spread(mask))
   local loss = sft_loss

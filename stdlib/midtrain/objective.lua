@@ -45,6 +45,10 @@ local specification = {
   sequences = { "table", required = true, doc = "ranges with their advantages" },
   old_logprobs = { "any", doc = "tensor [N] at sampling time; without it, exactly on-policy" },
   ref_logprobs = { "any", doc = "tensor [N] of the reference model; needed if beta ≠ 0" },
+  sampling_logprobs = {
+    "any", doc = "tensor [N] of the policy that sampled, if not quite the trained one",
+  },
+  importance_sampling_cap = { "number", default = 2, min = 0, doc = "TRL's default" },
   loss_type = {
     "string", default = "dapo", choices = { "grpo", "dapo", "dr_grpo", "bnpo", "sequence_sum" },
   },
@@ -62,6 +66,14 @@ local function clipped(ratio, A, o)
   local capped = o.delta and ratio:clamp(-math.huge, o.delta) or ratio
   local bounded = ratio:clamp(1 - o.epsilon, 1 + (o.epsilon_high or o.epsilon))
   return -((capped * A):minimum(bounded * A))
+end
+
+-- Truncated importance sampling: each token's weight min(π(o_t) / π_sampling(o_t), cap), a constant.
+local function correction(o, tokens)
+  local log_ratio = o.logprobs:detach() - o.sampling_logprobs
+  local ratio = log_ratio:clamp(-20, 20):exp():clamp(0, o.importance_sampling_cap)
+  local mean = (ratio * tokens):sum():item()
+  return ratio, { ["sampling/importance_sampling_ratio/mean"] = mean }
 end
 
 --- KL to a reference per token, k3: exp(ref − lp) − (ref − lp) − 1, the log ratio clamped to ±20.
@@ -93,17 +105,22 @@ function objective.policy_loss(given)
   local N = lp.shape[1]
   local weight_of = reductions[o.loss_type](o)
   local weights = spread(N, sequences, weight_of)
+  local function mean_of_tokens() return 1 / o.tokens end
+  if o.sampling_logprobs then
+    local ratio
+    ratio, metrics = correction(o, spread(N, sequences, mean_of_tokens))
+    weights = weights * ratio
+  end
 
   local loss
   if not o.old_logprobs then
-    local coefficients = spread(N, sequences, function(s) return -s.advantage * weight_of(s) end)
-    loss = (lp * coefficients):sum()
+    loss = -(lp * spread(N, sequences, function(s) return s.advantage end) * weights):sum()
   elseif o.importance_sampling_level == "token" then
     local ratio = (lp - o.old_logprobs):exp()
     local A = spread(N, sequences, function(s) return s.advantage end)
     loss = (clipped(ratio, A, o) * weights):sum()
     -- TRL's share of tokens at which the clip binds: ρ too low where A < 0, too high where A > 0.
-    local active = spread(N, sequences, function() return 1 / o.tokens end)
+    local active = spread(N, sequences, mean_of_tokens)
     local low = ratio:lt(1 - o.epsilon) * A:lt(0) * active
     local high = ratio:gt(1 + (o.epsilon_high or o.epsilon)) * A:gt(0) * active
     metrics["clip_ratio/low_mean"] = low:sum():item()
@@ -112,14 +129,15 @@ function objective.policy_loss(given)
     -- GSPO: one ratio per sequence, from its mean log ratio, used at each of its tokens.
     for _, s in ipairs(sequences) do
       local log_ratio = (lp - o.old_logprobs):slice(1, s.first, s.last):mean()
-      local term = clipped(log_ratio:exp(), s.advantage, o) * (weight_of(s) * length(s))
+      local weight = weights:slice(1, s.first, s.last):sum():item()
+      local term = clipped(log_ratio:exp(), s.advantage, o) * weight
       loss = loss and loss + term or term
     end
   end
   if o.beta > 0 then
     local kl = objective.kl(lp, o.ref_logprobs)
     loss = loss + (kl * weights):sum() * o.beta
-    local active = spread(N, sequences, function() return 1 / o.tokens end)
+    local active = spread(N, sequences, mean_of_tokens)
     metrics.kl = (kl * active):sum():item()
   end
   return loss, metrics

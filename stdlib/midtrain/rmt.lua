@@ -59,11 +59,27 @@ local specification = {
   temperature = { "number", default = 0.8, min = 1e-3, knob = true, doc = "[D]" },
   top_k = { "integer", default = 0, min = 0, knob = true, doc = "0 = off" },
   top_p = { "number", default = 1, min = 0, max = 1, knob = true },
+  rollout_dtype = {
+    "string", default = "f32", choices = { "f32", "bf16", "int8" }, knob = true,
+    doc = "of the copy that samples; f32 is the policy itself",
+  },
+  cache_dtype = { "string", default = "f32", choices = { "f32", "bf16" }, knob = true },
+  importance_sampling_correction = {
+    "boolean", knob = true, doc = "of what sampling in other types distorts; on if there is any",
+  },
+  importance_sampling_cap = { "number", default = 2, min = 0, knob = true, doc = "TRL's default" },
 }
 for name, option in pairs(runs.specification) do specification[name] = option end
 
 -- Mean over the completions' tokens of a tensor [N] that is to be weighted by `active`.
 local function token_mean(t, active, tokens) return (t * active):sum():item() / tokens end
+
+-- Whether to correct for samples of another policy than the trained one, if only by rounding.
+local function is_corrected(knobs)
+  local asked, is_exact = knobs.importance_sampling_correction, knobs.rollout_dtype == "f32"
+  if asked == nil then return not is_exact or knobs.cache_dtype ~= "f32" end
+  return asked
+end
 
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
 local function step(self, run, knobs, t)
@@ -87,7 +103,7 @@ local function step(self, run, knobs, t)
   local groups = run:time("rollout", run.model.rollout, run.model, batch, forest.closings, {
     num_generations = knobs.num_generations, max_completion_length = knobs.max_completion_length,
     temperature = knobs.temperature, top_k = knobs.top_k, top_p = knobs.top_p,
-    seed = run.seed, step = t,
+    seed = run.seed, step = t, dtype = knobs.rollout_dtype, cache_dtype = knobs.cache_dtype,
   })
   for i, group in ipairs(groups) do
     local truth = scoring.target(tokenizer, forest.positions[i], B)
@@ -113,13 +129,16 @@ local function step(self, run, knobs, t)
   if #sequences == 0 then error "rmt: the reward left every sample of this step unscored" end
 
   -- L = −J_RL + λ·L_NTP on one forward pass.
-  local lp, H = run:time("forward", run.model.logprobs, run.model, batch, { entropy = true })
+  local lp, H = run:logprobs(batch, { entropy = true })
+  local sampled = batch:spread(old)
   local ref = knobs.beta > 0 and mid.no_grad(function()
     return (self.reference_model:logprobs(batch))
   end) or nil
   local policy_loss, policy_metrics = objective.policy_loss {
     logprobs = lp, ref_logprobs = ref, sequences = sequences, loss_type = knobs.loss_type,
     beta = knobs.beta, max_completion_length = knobs.max_completion_length,
+    sampling_logprobs = is_corrected(knobs) and sampled or nil,
+    importance_sampling_cap = knobs.importance_sampling_cap,
   }
   local loss = policy_loss
   if knobs.lambda > 0 then
@@ -134,7 +153,7 @@ local function step(self, run, knobs, t)
   local ones = {}
   for segment in pairs(old) do ones[segment] = 1 end
   local active = batch:spread(ones)
-  local difference = (lp:detach() - batch:spread(old)):abs() * active
+  local difference = (lp:detach() - sampled):abs() * active
   metrics["sampling/sampling_logp_difference/mean"] = token_mean(difference, active, tokens)
   metrics["sampling/sampling_logp_difference/max"] = difference:max():item()
   metrics.entropy = token_mean(H, active, tokens)

@@ -39,6 +39,11 @@ run.specification = {
   },
   max_grad_norm = { "number", default = 1.0, min = 0, knob = true, doc = "0 = no clipping" },
   weight_decay = { "number", default = 0.01, min = 0, doc = "[D, RPT]" },
+  checkpointing = {
+    "string", default = "auto", choices = { "auto", "off", "mlp", "block" }, knob = true,
+    doc = "what the backward pass computes again; auto: as much as memory makes necessary",
+  },
+  memory_limit = { "number", min = 0, knob = true, doc = "GB; what the machine has if absent" },
 }
 
 -- The fields behind the proxy.
@@ -276,6 +281,26 @@ function Run:time(name, f, ...)
   local results = table.pack(f(...))
   timings[name] = (timings[name] or 0) + mid.clock() - started
   return table.unpack(results, 1, results.n)
+end
+
+--- Log-probabilities of a batch, with gradient, computed in the cheapest way that memory allows;
+--- what that is, is said before the first step. An error if nothing fits.
+---@param batch any
+---@param given { entropy: boolean? }?
+---@return any logprobs, any entropies
+function Run:logprobs(batch, given)
+  local own = fields(self)
+  local plan = own.model:memory_plan(batch, {
+    optimizer = own.optimizer, checkpointing = own.knobs.checkpointing,
+    memory_limit = own.knobs.memory_limit,
+  })
+  local way = ("%s, %d rows"):format(plan.checkpointing, plan.max_rows)
+  if own.t == 0 and own.policy.options.progress and own.planned ~= way then print(plan.summary) end
+  own.planned = way
+  return self:time("forward", own.model.logprobs, own.model, batch, {
+    entropy = given and given.entropy, checkpointing = plan.checkpointing,
+    max_rows = plan.max_rows, step = own.t,
+  })
 end
 
 --- One optimiser step on a loss: backward pass, clipping, AdamW. A loss or gradient that is not

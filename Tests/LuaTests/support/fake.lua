@@ -181,6 +181,14 @@ function Model:entropy(ids)
   return H
 end
 
+-- Memory is no matter of a stand-in.
+function Model:memory_plan(batch, given)
+  return {
+    summary = "memory: enough", max_rows = math.max(1, #batch),
+    checkpointing = given.checkpointing == "auto" and "off" or given.checkpointing,
+  }
+end
+
 function Model:logprobs(batch, given)
   local data, H, terms = {}, {}, {}
   for _, s in ipairs(batch.segments) do
@@ -215,7 +223,8 @@ end
 
 local rollout_options = {
   num_generations = true, max_completion_length = true, temperature = true, top_k = true,
-  top_p = true, min_p = true, seed = true, step = true, stop = true,
+  top_p = true, min_p = true, seed = true, step = true, stop = true, dtype = true,
+  cache_dtype = true,
 }
 
 function Model:rollout(batch, segments, given)
