@@ -84,7 +84,8 @@ public struct MemoryPlan: Sendable {
   }
 
   private static func gigabytes(_ bytes: Int) -> String {
-    "\((Double(bytes) / 1e7).rounded() / 100) GB"
+    bytes < 1_000_000_000
+      ? "\((Double(bytes) / 1e5).rounded() / 10) MB" : "\((Double(bytes) / 1e7).rounded() / 100) GB"
   }
 }
 

@@ -42,6 +42,8 @@ struct Options {
   var model: String?
   /// How weights are held; `auto` is as the checkpoint has them.
   var dtype = WeightStorage.f32
+  /// What a training step computes again to save memory.
+  var checkpointing = Checkpointing.block
   /// Smaller sizes, to see that everything runs.
   var isQuick = false
   /// JSON lines that peers wrote in this run.
@@ -61,16 +63,19 @@ struct Options {
       guard let value = rest.popFirst() else { throw BenchError("\(option) needs a value after it") }
       return value
     }
+    func choice<Choice: CaseIterable & RawRepresentable<String>>(_ option: String) throws -> Choice {
+      let name = try value(of: option)
+      guard let known = Choice(rawValue: name) else {
+        let names = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+        throw BenchError("\(option): expected one of \(names), got '\(name)'")
+      }
+      return known
+    }
     while let word = rest.popFirst() {
       switch word {
       case "--model": model = try value(of: word)
-      case "--dtype":
-        let name = try value(of: word)
-        guard let known = WeightStorage(rawValue: name) else {
-          let names = WeightStorage.allCases.map(\.rawValue).joined(separator: ", ")
-          throw BenchError("--dtype: expected one of \(names), got '\(name)'")
-        }
-        dtype = known
+      case "--dtype": dtype = try choice(word)
+      case "--checkpointing": checkpointing = try choice(word)
       case "--quick": isQuick = true
       case "--peers": peers = try value(of: word)
       case "--results": results = try value(of: word)

@@ -19,7 +19,7 @@ func step(_ report: Report, _ options: Options) throws {
   let sizes = options.isQuick ? StepSizes(document: 128, positions: 2, rollouts: 4, tokens: 8) : StepSizes()
   let optimizer = AdamW(parameters: model.parameters)
   for round in ["first step", "later step"] {
-    let laps = try Laps(model, optimizer, sizes)
+    let laps = try Laps(model, optimizer, sizes, options.checkpointing)
     let isFirst = round == "first step"
     report.add("\(round): entropy", laps.entropy, "s")
     report.add(
@@ -27,7 +27,7 @@ func step(_ report: Report, _ options: Options) throws {
       note:
         "\(sizes.positions)×\(sizes.rollouts)×\(sizes.tokens) tokens, \(Report.format(laps.rolloutRate)) tokens/s"
     )
-    report.add("\(round): forward and backward", laps.backward, "s", note: "\(laps.rows) rows")
+    report.add("\(round): forward and backward", laps.backward, "s", note: "\(laps.rows) rows, checkpointing \(options.checkpointing.rawValue)")
     report.add("\(round): optimiser", laps.optimiser, "s")
     report.add("\(round): total", laps.total, "s", targets: isFirst ? [.times(5, than: "PyTorch")] : [])
   }
@@ -47,7 +47,7 @@ private struct Laps {
 
   var total: Double { entropy + rollouts + backward + optimiser }
 
-  init(_ model: CausalLM, _ optimizer: AdamW, _ sizes: StepSizes) throws {
+  init(_ model: CausalLM, _ optimizer: AdamW, _ sizes: StepSizes, _ checkpointing: Checkpointing) throws {
     let document = model.someTokens(sizes.document)
     entropy = try time { _ = try model.entropy(document) }
 
@@ -81,7 +81,9 @@ private struct Laps {
         }
       }
       rows = forest.count
-      let logProbs = try model.logProbs(forest).logProbs
+      var options = CausalLM.TrainingOptions()
+      options.checkpointing = checkpointing
+      let logProbs = try model.logProbs(forest, options: options).logProbs
       try logProbs.multiplied(by: Tensor(weights, shape: [rows])).sum().negated().backward()
     }
     optimiser = time {
