@@ -57,7 +57,8 @@ func threads(_ report: Report, _ options: Options) throws {
       .path
     defer { unlink(file) }
     var words =
-      ["thread-work", "--results", file, "--dtype", options.dtype] + (options.isQuick ? ["--quick"] : [])
+      ["thread-work", "--results", file, "--dtype", options.dtype.rawValue]
+      + (options.isQuick ? ["--quick"] : [])
     if let model = options.model { words += ["--model", model] }
     _ = try output(of: "/proc/self/exe", words, environment: ["MIDTRAIN_THREADS": "\(count)"])
     for (name, value, unit) in try Report.figures(in: file) {
