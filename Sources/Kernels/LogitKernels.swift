@@ -118,10 +118,18 @@ public enum LogitKernels {
 
   // MARK: Choosing a token
 
-  /// The first of the largest logits.
+  /// Logits that are looked at together; a token is then searched for in one block only.
+  private static let block = 256
+
+  /// The first of the largest logits; 0 where one is NaN.
   public static func argmax(_ logits: UnsafePointer<Float>, _ V: Int) -> Int {
-    let peak = VectorKernels.maximum(logits, V)
-    return (0..<V).first { logits[$0] == peak } ?? 0
+    var (best, start) = (-Float.infinity, 0)
+    for b in stride(from: 0, to: V, by: block) {
+      let peak = VectorKernels.maximum(logits + b, min(block, V - b))
+      if peak.isNaN { return 0 }
+      if peak > best { (best, start) = (peak, b) }
+    }
+    return (start..<min(V, start + block)).first { logits[$0] == best } ?? 0
   }
 
   /// log softmax(logits · inverseTemperature)[index].
@@ -132,9 +140,6 @@ public enum LogitKernels {
     let sum = VectorKernels.sumOfExponentials(logits, times: inverseTemperature, plus: -peak, V)
     return logits[index] * inverseTemperature - peak - Glibc.log(sum)
   }
-
-  /// Weights whose sum is kept while sampling, so that the second look for the chosen token is a short one.
-  private static let block = 256
 
   /// Draws an index from softmax(logits · inverseTemperature) by inverting its distribution function at `uniform`.
   ///

@@ -148,6 +148,19 @@ import Kernels
     #expect(abs(drawn - logp) <= 1e-5 * max(1, abs(logp)))
   }
 
+  @Test func theFirstOfTheLargest() {
+    for columns in [1, 2, 255, 256, 257, 700] {
+      for place in [0, columns / 2, columns - 1] {
+        var logits = [Float](repeating: -1, count: columns)
+        logits[place] = 3
+        logits[columns - 1] = 3
+        #expect(LogitKernels.argmax(logits, columns) == place)
+      }
+      #expect(LogitKernels.argmax([Float](repeating: -.infinity, count: columns), columns) == 0)
+      #expect(LogitKernels.argmax([Float](repeating: -1, count: columns - 1) + [.nan], columns) == 0)
+    }
+  }
+
   @Test func whatIsNoNumberIsSeen() {
     for columns in [1, 16, 17, 40, 100] {
       for bad in [Float.nan, .infinity] {
