@@ -1,7 +1,11 @@
-// What Swift has no word for: cache prefetches, and conversions of whole vectors. Swift's own converting initialisers
-// of SIMD types do not vectorise. Plain vector extensions of clang: every target has code for them.
+// What Swift has no word for: cache prefetches, conversions of whole vectors, minima and maxima in one instruction,
+// parts of vectors. Swift's own converting initialisers of SIMD types do not vectorise. Plain vector extensions of
+// clang, so that every target has code for them; where AVX-512 has an instruction that they cannot say, it is used.
 #pragma once
 #include <stdint.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 typedef float mt_float16 __attribute__((ext_vector_type(16)));
 typedef int16_t mt_short16 __attribute__((ext_vector_type(16)));
@@ -41,4 +45,33 @@ static inline __attribute__((always_inline)) mt_float16 mt_float_from_bfloat16(c
   mt_float16 result;
   __builtin_memcpy(&result, &bits, 64);
   return result;
+}
+
+/// The larger of each pair; the one of `b` where one of them is NaN, as x86's instruction has it.
+static inline __attribute__((always_inline)) mt_float16 mt_larger(mt_float16 a, mt_float16 b) {
+  return a > b ? a : b;
+}
+
+/// The smaller of each pair; the one of `b` where one of them is NaN.
+static inline __attribute__((always_inline)) mt_float16 mt_smaller(mt_float16 a, mt_float16 b) {
+  return a < b ? a : b;
+}
+
+/// The first `count` floats at `p`, at most 16, and `fill` behind them. Nothing beyond them is read.
+static inline __attribute__((always_inline)) mt_float16 mt_load_first(const float *p, long count, mt_float16 fill) {
+#ifdef __AVX512F__
+  return _mm512_mask_loadu_ps(fill, (__mmask16)((1u << count) - 1), p);
+#else
+  for (long i = 0; i < count; ++i) fill[i] = p[i];
+  return fill;
+#endif
+}
+
+/// Writes the first `count` floats of a vector, at most 16, to `p`.
+static inline __attribute__((always_inline)) void mt_store_first(float *p, long count, mt_float16 vector) {
+#ifdef __AVX512F__
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), vector);
+#else
+  for (long i = 0; i < count; ++i) p[i] = vector[i];
+#endif
 }

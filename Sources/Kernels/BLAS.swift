@@ -59,6 +59,7 @@ public enum BLAS {
   public static let status: Status = {
     let before = coreName
     if getenv("OPENBLAS_CORETYPE") == nil, let better = betterCore(than: before) { switchCore(to: better) }
+    if getenv("OPENBLAS_THREAD_TIMEOUT") == nil { shortenWaits() }
     openblas_set_num_threads(Int32(Processor.defaultThreadCount))
     let after = coreName
     let words = String(cString: openblas_get_config()).split(separator: " ")
@@ -118,6 +119,21 @@ public enum BLAS {
     unsafeBitCast(quit, to: Function.self)()
     unsafeBitCast(start, to: Function.self)()
   }
+
+  /// After a product OpenBLAS's threads yield in a loop for 2^26 cycles before they sleep, some 25 ms in which they take
+  /// the processors from our own pool. They read how long from the environment, when they start; so they start again.
+  private static func shortenWaits() {
+    typealias Function = @convention(c) () -> Void
+    let names = ["openblas_read_env", "blas_thread_shutdown_", "blas_thread_init"]
+    let functions = names.compactMap { dlsym(nil, $0) }.map { unsafeBitCast($0, to: Function.self) }
+    guard functions.count == names.count else { return }
+    setenv("OPENBLAS_THREAD_TIMEOUT", "\(waitExponent)", 1)
+    for function in functions { function() }
+    unsetenv("OPENBLAS_THREAD_TIMEOUT")
+  }
+
+  /// Binary logarithm of the cycles: 25 µs at 2.6 GHz, what lies between the products of a layer.
+  private static let waitExponent = 16
 
   private static func productIsRight() -> Bool {
     let (m, n, k) = (37, 53, 71)

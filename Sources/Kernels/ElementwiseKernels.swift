@@ -2,6 +2,7 @@
 //
 // The choice of function is made once per call, outside the loop. Derivatives follow PyTorch's where a function has
 // none: 0 for |x| at 0, the bounds of a clamp belong to its inside, a tie of minimum or maximum is split evenly.
+import CIntrinsics
 import Glibc
 
 /// An operand of an elementwise loop: consecutive floats, or one float that meets all elements of the others.
@@ -17,11 +18,8 @@ public struct Operand {
   }
 
   @inline(__always)
-  func load(_ i: Int) -> Vector { isRepeated ? Vector(repeating: pointer[0]) : pointer.vector(i) }
-
-  @inline(__always)
   func load(_ i: Int, _ count: Int) -> Vector {
-    isRepeated ? Vector(repeating: pointer[0]) : pointer.partial(i, count)
+    isRepeated ? Vector(repeating: pointer[0]) : pointer.load(i, count)
   }
 }
 
@@ -67,14 +65,14 @@ public enum ElementwiseKernels {
     ThreadPool.shared.forEach(count: count, grain: grain) { piece in
       let (a, out, n) = (a + piece.lowerBound, out + piece.lowerBound, piece.count)
       switch function {
-      case .negate: mapVector(a, out, n) { -$0 }
+      case .negate: mapVector(a, out, n) { negative($0) }
       case .exp: mapVector(a, out, n) { exponential($0) }
       case .log: mapVector(a, out, n) { x in lanes(x) { Glibc.logf($0) } }
-      case .sqrt: mapVector(a, out, n) { $0.squareRoot() }
+      case .sqrt: mapVector(a, out, n) { squareRoot($0) }
       case .square: mapVector(a, out, n) { $0 * $0 }
       case .abs: mapVector(a, out, n) { x in absolute(x) }
       case .sigmoid: mapVector(a, out, n) { logistic($0) }
-      case .silu: mapVector(a, out, n) { $0 * logistic($0) }
+      case .silu: mapVector(a, out, n) { silu($0) }
       case .tanh: mapVector(a, out, n) { x in lanes(x) { Glibc.tanhf($0) } }
       case .clamp(let low, let high):
         let (low, high) = (Vector(repeating: low), Vector(repeating: high))
@@ -102,10 +100,7 @@ public enum ElementwiseKernels {
       case .sigmoid: loop(d, s, out, beta, n) { d, y in d * y * (1 - y) }
       case .tanh: loop(d, s, out, beta, n) { d, y in d * (1 - y * y) }
       case .silu:
-        loop(d, s, out, beta, n) { d, x in
-          let sigma = logistic(x)
-          return d * sigma * (1 + x * (1 - sigma))
-        }
+        loop(d, s, out, beta, n) { siluGradient($0, $1) }
       case .clamp(let low, let high):
         let (low, high) = (Vector(repeating: low), Vector(repeating: high))
         loop(d, s, out, beta, n) { d, x in Vector.zero.replacing(with: d, where: (x .>= low) .& (x .<= high))
@@ -121,8 +116,8 @@ public enum ElementwiseKernels {
     _ function: BinaryFunction, _ a: Operand, _ b: Operand, into out: UnsafeMutablePointer<Float>, count: Int
   ) {
     switch function {
-    case .add: loop(a, b, out, 0, count) { $0 + $1 }
-    case .subtract: loop(a, b, out, 0, count) { $0 - $1 }
+    case .add: loop(a, b, out, 0, count) { plus($0, $1) }
+    case .subtract: loop(a, b, out, 0, count) { minus($0, $1) }
     case .multiply: loop(a, b, out, 0, count) { $0 * $1 }
     case .divide: loop(a, b, out, 0, count) { $0 / $1 }
     case .power: loop(a, b, out, 0, count) { a, b in lanes(a, b) { Glibc.powf($0, $1) } }
@@ -201,22 +196,9 @@ public enum ElementwiseKernels {
     _ a: Operand, _ b: Operand, _ out: UnsafeMutablePointer<Float>, _ beta: Float, _ count: Int,
     _ f: (Vector, Vector) -> Vector
   ) {
-    var i = 0
-    if beta == 0 {
-      while i + 16 <= count {
-        out.store(f(a.load(i), b.load(i)), i)
-        i += 16
-      }
-    } else {
-      while i + 16 <= count {
-        out.store(out.vector(i) + f(a.load(i), b.load(i)), i)
-        i += 16
-      }
-    }
-    if i < count {
-      let n = count - i
+    for (i, n) in steps(count) {
       let value = f(a.load(i, n), b.load(i, n))
-      out.store(beta == 0 ? value : out.partial(i, n) + value, i, n)
+      out.store(beta == 0 ? value : out.load(i, n) + value, i, n)
     }
   }
 
@@ -225,17 +207,33 @@ public enum ElementwiseKernels {
     _ a: Operand, _ b: Operand, _ c: Operand, _ out: UnsafeMutablePointer<Float>, _ beta: Float, _ count: Int,
     _ f: (Vector, Vector, Vector) -> Vector
   ) {
-    var i = 0
-    while i + 16 <= count {
-      let value = f(a.load(i), b.load(i), c.load(i))
-      out.store(beta == 0 ? value : out.vector(i) + value, i)
-      i += 16
-    }
-    if i < count {
-      let n = count - i
+    for (i, n) in steps(count) {
       let value = f(a.load(i, n), b.load(i, n), c.load(i, n))
-      out.store(beta == 0 ? value : out.partial(i, n) + value, i, n)
+      out.store(beta == 0 ? value : out.load(i, n) + value, i, n)
     }
+  }
+
+  // A closure is inlined where it only calls a function that is, see `steps`.
+
+  @inline(__always)
+  private static func plus(_ a: Vector, _ b: Vector) -> Vector { a + b }
+
+  @inline(__always)
+  private static func minus(_ a: Vector, _ b: Vector) -> Vector { a - b }
+
+  @inline(__always)
+  private static func negative(_ x: Vector) -> Vector { -x }
+
+  @inline(__always)
+  private static func squareRoot(_ x: Vector) -> Vector { x.squareRoot() }
+
+  @inline(__always)
+  private static func silu(_ x: Vector) -> Vector { x * logistic(x) }
+
+  @inline(__always)
+  private static func siluGradient(_ d: Vector, _ x: Vector) -> Vector {
+    let sigma = logistic(x)
+    return d * sigma * (1 + x * (1 - sigma))
   }
 
   /// A function of the C library, lane by lane.
@@ -268,13 +266,13 @@ public enum ElementwiseKernels {
   /// The smaller of two; NaN if one is.
   @inline(__always)
   private static func smaller(_ a: Vector, _ b: Vector) -> Vector {
-    a.replacing(with: b, where: (b .< a) .| (b .!= b))
+    mt_smaller(b, a).replacing(with: b, where: b .!= b)
   }
 
   /// The larger of two; NaN if one is.
   @inline(__always)
   private static func larger(_ a: Vector, _ b: Vector) -> Vector {
-    a.replacing(with: b, where: (b .> a) .| (b .!= b))
+    mt_larger(b, a).replacing(with: b, where: b .!= b)
   }
 
   /// What one side of a minimum or maximum gets of the gradient: nothing where it loses, half in a tie.

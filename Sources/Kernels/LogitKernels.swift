@@ -1,4 +1,5 @@
 // Row-wise kernels over logits: log-probability and entropy of a token, their gradient, softmax.
+import CIntrinsics
 import Glibc
 
 /// Kernels that read one row of V logits at a time.
@@ -7,8 +8,8 @@ public enum LogitKernels {
   /// nats, all of softmax(logits / temperature).
   ///
   /// - Parameters:
-  ///   - logits: (N, V), overwritten.
-  ///   - targets, inverseTemperatures: N values, slices of the rows' places in a longer list.
+  ///   - logits: (N, V).
+  ///   - targets, inverseTemperatures: N values, slices of the rows' places in a longer list; factors are positive.
   ///   - logProbabilities, logSums, entropies: (N).
   public static func logProbabilities(
     _ logits: Matrix, targets: ArraySlice<Int32>, inverseTemperatures: ArraySlice<Float>,
@@ -18,30 +19,54 @@ public enum LogitKernels {
     let V = logits.columns
     ThreadPool.shared.forEach(count: logits.rows, grain: 1) { rows in
       for n in rows {
-        let row = logits.pointer + n * logits.stride
+        let row = UnsafePointer(logits.pointer + n * logits.stride)
         let inverse = inverseTemperatures[inverseTemperatures.startIndex + n]
-        if inverse != 1 { VectorKernels.scale(row, by: inverse, V) }
-        let target = row[Int(targets[targets.startIndex + n])]
-        let peak = VectorKernels.maximum(row, V)
-        let shift = Vector(repeating: peak)
-        let sum = sumVector(
-          V, { exponential(row.vector($0) - shift) },
-          { exponential(row.partial($0, $1, fill: -.infinity) - shift) })
+        let target = row[Int(targets[targets.startIndex + n])] * inverse
+        let peak = VectorKernels.maximum(row, V) * inverse
+        let sum: Float
+        if let entropies {
+          let (exponentials, weighted) = entropySums(row, inverse, -peak, V)
+          sum = exponentials
+          entropies[n] = Glibc.log(sum) - weighted / sum
+        } else {
+          sum = VectorKernels.sumOfExponentials(row, times: inverse, plus: -peak, V)
+        }
         let logSum = Glibc.log(sum)
         logProbabilities[n] = target - peak - logSum
         logSums[n] = peak + logSum
-        if let entropies {
-          // Σ e^(z−m)·(z−m), with what lies out of range giving 0 and not 0·∞.
-          @inline(__always) func weigh(_ z: Vector) -> Vector {
-            exponential(z) * z.replacing(with: -100, where: z .< -100)
-          }
-          let weighted = sumVector(
-            V, { weigh(row.vector($0) - shift) }, { weigh(row.partial($0, $1, fill: -.infinity) - shift) })
-          entropies[n] = logSum - weighted / sum
-        }
       }
     }
   }
+
+  /// Σ e^z and Σ e^z·z with z = row · factor + offset.
+  private static func entropySums(
+    _ row: UnsafePointer<Float>, _ factor: Float, _ offset: Float, _ V: Int
+  ) -> (exponentials: Float, weighted: Float) {
+    let (factor, offset) = (Vector(repeating: factor), Vector(repeating: offset))
+    var (s0, s1, w0, w1) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+    @inline(__always) func take(_ logits: Vector, _ s: inout Vector, _ w: inout Vector) {
+      let z = multiplyAdd(logits, factor, offset)
+      let e = boundedExponential(z)
+      s += e
+      w = multiplyAdd(e, bounded(z), w)
+    }
+    var i = 0
+    while i + 32 <= V {
+      take(row.vector(i), &s0, &w0)
+      take(row.vector(i + 16), &s1, &w1)
+      i += 32
+    }
+    if i + 16 <= V {
+      take(row.vector(i), &s0, &w0)
+      i += 16
+    }
+    if i < V { take(row.partial(i, V - i, fill: -.infinity), &s1, &w1) }
+    return (horizontalSum(s0 + s1), horizontalSum(w0 + w1))
+  }
+
+  /// A logarithm of a probability, -100 for those of 0, so that their product is 0 and not 0·∞.
+  @inline(__always)
+  private static func bounded(_ z: Vector) -> Vector { mt_larger(Vector(repeating: -100), z) }
 
   /// Replaces logits by their gradient: with z = logits / T, p = softmax(z) and H its entropy,
   /// d/dlogits = (g_lp · (1[target] − p) − g_H · p · (log p + H)) / T.
@@ -61,52 +86,58 @@ public enum LogitKernels {
         if let dentropies, let entropies, dentropies[n] != 0 {
           let pull = Vector(repeating: dentropies[n] * factor)
           let entropy = entropies[n]
-          mapVector(UnsafePointer(row), row, V) { logit in
-            let logp = logit * inverse - shift
-            let p = exponential(logp)
-            return p * (slope - pull * (logp.replacing(with: -100, where: logp .< -100) + entropy))
+          for (i, n) in steps(V) {
+            let logp = row.load(i, n) * inverse - shift
+            let d = boundedExponential(logp) * (slope - pull * (bounded(logp) + entropy))
+            row.store(d, i, n)
           }
         } else {
-          mapVector(UnsafePointer(row), row, V) { logit in exponential(logit * inverse - shift) * slope }
+          for (i, n) in steps(V) {
+            row.store(boundedExponential(row.load(i, n) * inverse - shift) * slope, i, n)
+          }
         }
         row[Int(targets[targets.startIndex + n])] += g * factor
       }
     }
   }
 
-  /// Softmax of each row, in place. `inverseTemperature` multiplies the logits first.
+  /// `out = softmax(logits · inverseTemperature)` for each row of (N, V); both may be the same memory.
   public static func softmax(
-    _ logits: UnsafeMutablePointer<Float>, inverseTemperature: Float = 1, rows N: Int, columns V: Int
+    _ logits: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>, inverseTemperature: Float = 1,
+    rows N: Int, columns V: Int
   ) {
-    ThreadPool.shared.forEach(count: N, grain: 1) { rows in
+    ThreadPool.shared.forEach(count: N, grain: max(1, (1 << 12) / max(1, V))) { rows in
       for n in rows {
-        let row = logits + n * V
-        if inverseTemperature != 1 { VectorKernels.scale(row, by: inverseTemperature, V) }
-        let sum = VectorKernels.expSum(row, shift: VectorKernels.maximum(row, V), V)
-        VectorKernels.scale(row, by: 1 / sum, V)
+        let (row, out) = (logits + n * V, out + n * V)
+        let peak = VectorKernels.maximum(row, V) * inverseTemperature
+        let sum = VectorKernels.exponentials(of: row, times: inverseTemperature, plus: -peak, into: out, V)
+        VectorKernels.scale(out, by: 1 / sum, V)
       }
     }
   }
 
   // MARK: Choosing a token
 
-  /// The first of the largest logits.
+  /// Logits that are looked at together; a token is then searched for in one block only.
+  private static let block = 256
+
+  /// The first of the largest logits; 0 where one is NaN.
   public static func argmax(_ logits: UnsafePointer<Float>, _ V: Int) -> Int {
-    let peak = VectorKernels.maximum(logits, V)
-    return (0..<V).first { logits[$0] == peak } ?? 0
+    var (best, start) = (-Float.infinity, 0)
+    for b in stride(from: 0, to: V, by: block) {
+      let peak = VectorKernels.maximum(logits + b, min(block, V - b))
+      if peak.isNaN { return 0 }
+      if peak > best { (best, start) = (peak, b) }
+    }
+    return (start..<min(V, start + block)).first { logits[$0] == best } ?? 0
   }
 
   /// log softmax(logits · inverseTemperature)[index].
   public static func logProb(
     of index: Int, _ logits: UnsafePointer<Float>, inverseTemperature: Float, _ V: Int
   ) -> Float {
-    let (inverse, peak) = (
-      Vector(repeating: inverseTemperature), VectorKernels.maximum(logits, V) * inverseTemperature
-    )
-    let shift = Vector(repeating: peak)
-    let sum = sumVector(
-      V, { exponential(logits.vector($0) * inverse - shift) },
-      { exponential(logits.partial($0, $1, fill: -.infinity) * inverse - shift) })
+    let peak = VectorKernels.maximum(logits, V) * inverseTemperature
+    let sum = VectorKernels.sumOfExponentials(logits, times: inverseTemperature, plus: -peak, V)
     return logits[index] * inverseTemperature - peak - Glibc.log(sum)
   }
 
@@ -116,35 +147,50 @@ public enum LogitKernels {
   public static func sample(
     _ logits: UnsafePointer<Float>, inverseTemperature: Float, uniform: Double, _ V: Int
   ) -> (index: Int, logProb: Float) {
-    let (inverse, peak) = (
-      Vector(repeating: inverseTemperature), VectorKernels.maximum(logits, V) * inverseTemperature
-    )
-    let shift = Vector(repeating: peak)
-    func weights(_ i: Int) -> Vector {
-      exponential(
-        (i + 16 <= V ? logits.vector(i) : logits.partial(i, V - i, fill: -.infinity)) * inverse - shift)
-    }
-    var total = 0.0
-    for i in stride(from: 0, to: V, by: 16) { total += Double(weights(i).sum()) }
-    let target = uniform * total
-    var (sum, chosen) = (0.0, -1)
-    search: for i in stride(from: 0, to: V, by: 16) {
-      let block = weights(i)
-      let after = sum + Double(block.sum())
-      if after > target {
-        var inside = sum
-        for j in 0..<min(16, V - i) where block[j] > 0 {
-          chosen = i + j
-          inside += Double(block[j])
-          if inside > target { break search }
-        }
-        // Rounding within the block may fall short of its sum: its last possible token it is.
-        break search
+    let peak = VectorKernels.maximum(logits, V) * inverseTemperature
+    let blocks = (V + block - 1) / block
+    let (chosen, total) = withUnsafeTemporaryAllocation(of: Float.self, capacity: blocks) { sums in
+      var total = 0.0
+      for b in 0..<blocks {
+        let start = b * block
+        sums[b] = VectorKernels.sumOfExponentials(
+          logits + start, times: inverseTemperature, plus: -peak, min(block, V - start))
+        total += Double(sums[b])
       }
-      sum = after
+      let target = uniform * total
+      var sum = 0.0
+      for b in 0..<blocks {
+        let after = sum + Double(sums[b])
+        if after > target {
+          let start = b * block
+          let inside = choose(
+            logits + start, inverseTemperature, -peak, min(block, V - start), target - sum)
+          return (inside.map { start + $0 }, total)
+        }
+        sum = after
+      }
+      return (nil, total)
     }
-    if chosen < 0 { chosen = argmax(logits, V) }
-    return (chosen, logits[chosen] * inverseTemperature - peak - Float(Glibc.log(total)))
+    let index = chosen ?? argmax(logits, V)
+    return (index, logits[index] * inverseTemperature - peak - Float(Glibc.log(total)))
+  }
+
+  /// The first index up to which the weights e^(row · factor + offset) add up to more than `target`. Rounding may let
+  /// all of them fall short of it: then it is the last that is possible at all.
+  private static func choose(
+    _ row: UnsafePointer<Float>, _ factor: Float, _ offset: Float, _ count: Int, _ target: Double
+  ) -> Int? {
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { weights in
+      _ = VectorKernels.exponentials(
+        of: row, times: factor, plus: offset, into: weights.baseAddress!, count)
+      var (sum, chosen) = (0.0, Int?.none)
+      for i in 0..<count where weights[i] > 0 {
+        chosen = i
+        sum += Double(weights[i])
+        if sum > target { break }
+      }
+      return chosen
+    }
   }
 
   /// Tokens with their probabilities in softmax(logits · inverseTemperature), without those below `tail` and those
@@ -155,8 +201,8 @@ public enum LogitKernels {
     var probabilities = [Float](repeating: 0, count: V)
     return probabilities.withUnsafeMutableBufferPointer { buffer in
       let p = buffer.baseAddress!
-      mapVector(logits, p, V) { $0 * inverseTemperature }
-      let sum = VectorKernels.expSum(p, shift: VectorKernels.maximum(p, V), V)
+      let peak = VectorKernels.maximum(logits, V) * inverseTemperature
+      let sum = VectorKernels.exponentials(of: logits, times: inverseTemperature, plus: -peak, into: p, V)
       VectorKernels.scale(p, by: 1 / sum, V)
       let least = max(tail, minimumShare / sum)
       return (0..<V).compactMap { p[$0] >= least && p[$0] > 0 ? ($0, p[$0]) : nil }

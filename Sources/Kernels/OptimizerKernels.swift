@@ -69,25 +69,16 @@ public enum OptimizerKernels {
     let (keep1, keep2) = (Vector(repeating: settings.beta1), Vector(repeating: settings.beta2))
     let (take1, take2) = (Vector(repeating: 1 - settings.beta1), Vector(repeating: 1 - settings.beta2))
     ThreadPool.shared.forEach(count: count, grain: grain) { piece in
-      var i = piece.lowerBound
-      while i < piece.upperBound {
-        let n = min(16, piece.upperBound - i)
-        let isWhole = n == 16
-        let gradient = (isWhole ? g.vector(i) : g.partial(i, n)) * scale
-        let first = multiplyAdd(isWhole ? m.vector(i) : m.partial(i, n), keep1, gradient * take1)
-        let second = multiplyAdd(isWhole ? v.vector(i) : v.partial(i, n), keep2, gradient * gradient * take2)
+      let start = piece.lowerBound
+      let (w, g, m, v) = (w + start, g + start, m + start, v + start)
+      for (i, n) in steps(piece.count) {
+        let gradient = g.load(i, n) * scale
+        let first = multiplyAdd(m.load(i, n), keep1, gradient * take1)
+        let second = multiplyAdd(v.load(i, n), keep2, gradient * gradient * take2)
         let denominator = multiplyAdd(second.squareRoot(), rootScale, epsilon)
-        let weight = (isWhole ? w.vector(i) : w.partial(i, n)) * decay - rate * first / denominator
-        if isWhole {
-          m.store(first, i)
-          v.store(second, i)
-          w.store(weight, i)
-        } else {
-          m.store(first, i, n)
-          v.store(second, i, n)
-          w.store(weight, i, n)
-        }
-        i += n
+        m.store(first, i, n)
+        v.store(second, i, n)
+        w.store(w.load(i, n) * decay - rate * first / denominator, i, n)
       }
     }
   }

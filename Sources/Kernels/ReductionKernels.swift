@@ -55,7 +55,8 @@ public enum ReductionKernels {
         if beta == 0 { (out + row * n * inner).update(repeating: 0, count: n * inner) }
         if inner == 1 {
           let value = Vector(repeating: scale * dy[row])
-          mapVector(UnsafePointer(out + row * n), out + row * n, n) { $0 + value }
+          let out = out + row * n
+          for (i, count) in steps(n) { out.store(out.load(i, count) + value, i, count) }
         } else {
           for i in 0..<n {
             VectorKernels.add(dy + row * inner, times: scale, to: out + (row * n + i) * inner, inner)
@@ -96,12 +97,10 @@ public enum ReductionKernels {
     ThreadPool.shared.forEach(count: N, grain: max(1, piece / max(1, V))) { rows in
       for n in rows {
         let (x, y) = (x + n * V, y + n * V)
-        let shift = Vector(repeating: VectorKernels.maximum(x, V))
-        let sum = sumVector(
-          V, { exponential(x.vector($0) - shift) },
-          { exponential(x.partial($0, $1, fill: -.infinity) - shift) })
-        let logSum = Vector(repeating: Glibc.logf(sum))
-        mapVector(x, y, V) { ($0 - shift) - logSum }
+        let peak = VectorKernels.maximum(x, V)
+        let sum = VectorKernels.sumOfExponentials(x, times: 1, plus: -peak, V)
+        let (shift, logSum) = (Vector(repeating: peak), Vector(repeating: Glibc.logf(sum)))
+        for (i, n) in steps(V) { y.store((x.load(i, n) - shift) - logSum, i, n) }
       }
     }
   }
@@ -115,8 +114,10 @@ public enum ReductionKernels {
       for n in rows {
         let (dy, y, dx) = (dy + n * V, y + n * V, dx + n * V)
         let inner = Vector(repeating: VectorKernels.dot(dy, y, V))
-        if beta == 0 { dx.update(repeating: 0, count: V) }
-        accumulateVector(dy, y, dx, V) { $1 * ($0 - inner) }
+        for (i, n) in steps(V) {
+          let d = y.load(i, n) * (dy.load(i, n) - inner)
+          dx.store(beta == 0 ? d : dx.load(i, n) + d, i, n)
+        }
       }
     }
   }
@@ -130,8 +131,10 @@ public enum ReductionKernels {
       for n in rows {
         let (dy, y, dx) = (dy + n * V, y + n * V, dx + n * V)
         let sum = Vector(repeating: VectorKernels.sum(dy, V))
-        if beta == 0 { dx.update(repeating: 0, count: V) }
-        accumulateVector(dy, y, dx, V) { $0 - exponential($1) * sum }
+        for (i, n) in steps(V) {
+          let d = dy.load(i, n) - boundedExponential(y.load(i, n)) * sum
+          dx.store(beta == 0 ? d : dx.load(i, n) + d, i, n)
+        }
       }
     }
   }

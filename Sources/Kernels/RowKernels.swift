@@ -20,7 +20,8 @@ public enum RowKernels {
         let row = x + n * C
         let factor = 1 / (VectorKernels.dot(row, row, C) / Float(C) + epsilon).squareRoot()
         scale[n] = factor
-        mapVector(row, weight, y + n * C, C) { $0 * factor * $1 }
+        let out = y + n * C
+        for (i, n) in steps(C) { out.store(row.load(i, n) * factor * weight.load(i, n), i, n) }
       }
     }
   }
@@ -39,16 +40,9 @@ public enum RowKernels {
             C, { g.vector($0) * weight.vector($0) * row.vector($0) },
             { g.partial($0, $1) * weight.partial($0, $1) * row.partial($0, $1) })
           let pull = Vector(repeating: -s * s * s * inner / Float(C))
-          var i = 0
-          while i + 16 <= C {
-            let d = multiplyAdd(row.vector(i), pull, g.vector(i) * weight.vector(i) * s)
-            out.store(beta == 0 ? d : out.vector(i) + d, i)
-            i += 16
-          }
-          while i < C {
-            let d = g[i] * weight[i] * s + row[i] * pull[0]
-            out[i] = beta == 0 ? d : out[i] + d
-            i += 1
+          for (i, n) in steps(C) {
+            let d = multiplyAdd(row.load(i, n), pull, g.load(i, n) * weight.load(i, n) * s)
+            store(d, out, i, n, beta)
           }
         }
       }
@@ -61,14 +55,8 @@ public enum RowKernels {
         for n in 0..<N {
           let s = Vector(repeating: scale[n])
           let (g, row, out) = (dy + n * C + start, x + n * C + start, dweight + start)
-          var i = 0
-          while i + 16 <= count {
-            out.store(multiplyAdd(g.vector(i) * row.vector(i), s, out.vector(i)), i)
-            i += 16
-          }
-          while i < count {
-            out[i] += g[i] * row[i] * s[0]
-            i += 1
+          for (i, n) in steps(count) {
+            out.store(multiplyAdd(g.load(i, n) * row.load(i, n), s, out.load(i, n)), i, n)
           }
         }
       }
@@ -89,13 +77,13 @@ public enum RowKernels {
       for n in rows {
         let (cosine, sine) = (cosines + n * half, sines + n * half)
         for h in 0..<H {
-          let (low, high) = (x + (n * H + h) * D, x + (n * H + h) * D + half)
-          let (outLow, outHigh) = (y + (n * H + h) * D, y + (n * H + h) * D + half)
-          for i in 0..<half {
-            let (c, s) = (cosine[i], sign * sine[i])
-            let (a, b) = (low[i] * c - high[i] * s, high[i] * c + low[i] * s)
-            outLow[i] = beta == 0 ? a : outLow[i] + a
-            outHigh[i] = beta == 0 ? b : outHigh[i] + b
+          let (low, out) = (x + (n * H + h) * D, y + (n * H + h) * D)
+          let (high, outHigh) = (low + half, out + half)
+          for (i, count) in steps(half) {
+            let (c, s) = (cosine.load(i, count), sine.load(i, count) * sign)
+            let (a, b) = (low.load(i, count), high.load(i, count))
+            store(a * c - b * s, out, i, count, beta)
+            store(b * c + a * s, outHigh, i, count, beta)
           }
         }
       }
@@ -109,8 +97,12 @@ public enum RowKernels {
     gate: UnsafePointer<Float>, up: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int
   ) {
     ThreadPool.shared.forEach(count: count, grain: 1 << 13) { piece in
-      let i = piece.lowerBound
-      mapVector(gate + i, up + i, y + i, piece.count) { g, u in g * logistic(g) * u }
+      let start = piece.lowerBound
+      let (gate, up, y) = (gate + start, up + start, y + start)
+      for (i, n) in steps(piece.count) {
+        let g = gate.load(i, n)
+        y.store(g * logistic(g) * up.load(i, n), i, n)
+      }
     }
   }
 
@@ -122,40 +114,25 @@ public enum RowKernels {
   ) {
     ThreadPool.shared.forEach(count: count, grain: 1 << 13) { piece in
       let start = piece.lowerBound
-      let (d, g, u) = (dy + start, gate + start, up + start)
-      if let (dgate, beta) = dgate {
-        accumulate(into: dgate + start, piece.count, beta) { i, n in
-          let (g, sigma) = (load(g, i, n), logistic(load(g, i, n)))
-          return load(d, i, n) * load(u, i, n) * sigma * (1 + g * (1 - sigma))
+      let (dy, gate, up) = (dy + start, gate + start, up + start)
+      for (i, n) in steps(piece.count) {
+        let (d, g) = (dy.load(i, n), gate.load(i, n))
+        let sigma = logistic(g)
+        let silu = g * sigma
+        if let dgate {
+          let gradient = d * up.load(i, n) * multiplyAdd(silu, 1 - sigma, sigma)
+          store(gradient, dgate.pointer + start, i, n, dgate.beta)
         }
-      }
-      if let (dup, beta) = dup {
-        accumulate(into: dup + start, piece.count, beta) { i, n in
-          let g = load(g, i, n)
-          return load(d, i, n) * g * logistic(g)
-        }
+        if let dup { store(d * silu, dup.pointer + start, i, n, dup.beta) }
       }
     }
   }
 
   @inline(__always)
-  private static func load(_ a: UnsafePointer<Float>, _ i: Int, _ count: Int) -> Vector {
-    count == 16 ? a.vector(i) : a.partial(i, count)
-  }
-
-  @inline(__always)
-  private static func accumulate(
-    into out: UnsafeMutablePointer<Float>, _ count: Int, _ beta: Float, _ f: (Int, Int) -> Vector
+  private static func store(
+    _ value: Vector, _ out: UnsafeMutablePointer<Float>, _ i: Int, _ count: Int, _ beta: Float
   ) {
-    var i = 0
-    while i + 16 <= count {
-      out.store(beta == 0 ? f(i, 16) : out.vector(i) + f(i, 16), i)
-      i += 16
-    }
-    if i < count {
-      let rest = count - i
-      out.store(beta == 0 ? f(i, rest) : out.partial(i, rest) + f(i, rest), i, rest)
-    }
+    out.store(beta == 0 ? value : out.load(i, count) + value, i, count)
   }
 
   // MARK: Biases and embedding rows

@@ -94,7 +94,7 @@ public enum SkinnyGEMM {
 
     @inline(__always)
     func store(_ y: UnsafeMutablePointer<Float>, _ stride: Int) {
-      let sums = SkinnyGEMM.sums(a, b, c, d)
+      let sums = horizontalSums(a, b, c, d)
       y[0] = sums[0]
       y[stride] = sums[1]
       y[2 * stride] = sums[2]
@@ -156,7 +156,7 @@ public enum SkinnyGEMM {
       k += 16
     }
     if k < K { step { $0.partial(k, K - k) } }
-    let (first, rest) = (sums(a, b, c, d), sums(e, f, .zero, .zero))
+    let (first, rest) = (horizontalSums(a, b, c, d), horizontalSums(e, f, .zero, .zero))
     (y[0], y[1], y[2], y[3], y[4], y[5]) = (first[0], first[1], first[2], first[3], rest[0], rest[1])
   }
 
@@ -168,7 +168,7 @@ public enum SkinnyGEMM {
       k += 16
     }
     if k < K { sum = multiplyAdd(w.partial(k, K - k), x.partial(k, K - k), sum) }
-    return sums(sum, .zero, .zero, .zero)[0]
+    return horizontalSum(sum)
   }
 
   /// Asks for six weight rows one and two tiles ahead: rows are too short for the processor to see a pattern, and a
@@ -179,24 +179,5 @@ public enum SkinnyGEMM {
       mt_prefetch(w + j * K)
       mt_prefetch(w + (tile + j) * K)
     }
-  }
-
-  /// The sums of the elements of four vectors. Each is added up in the same order.
-  @inline(__always)
-  private static func sums(_ a: Vector, _ b: Vector, _ c: Vector, _ d: Vector) -> SIMD4<Float> {
-    let (x, y) = (fold(a, b), fold(c, d))
-    let pairs =
-      SIMD8(lowHalf: x.evenHalf, highHalf: y.evenHalf) + SIMD8(lowHalf: x.oddHalf, highHalf: y.oddHalf)
-    return pairs.evenHalf + pairs.oddHalf
-  }
-
-  /// Four partial sums of each of two vectors.
-  @inline(__always)
-  private static func fold(_ a: Vector, _ b: Vector) -> SIMD8<Float> {
-    typealias Halves = (SIMD8<Float>, SIMD8<Float>)
-    typealias Quarters = (SIMD4<Float>, SIMD4<Float>)
-    let (x, y) = (unsafeBitCast(a, to: Halves.self), unsafeBitCast(b, to: Halves.self))
-    let (p, q) = (unsafeBitCast(x.0 + x.1, to: Quarters.self), unsafeBitCast(y.0 + y.1, to: Quarters.self))
-    return SIMD8(lowHalf: p.0, highHalf: q.0) + SIMD8(lowHalf: p.1, highHalf: q.1)
   }
 }

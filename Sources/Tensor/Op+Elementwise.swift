@@ -69,17 +69,19 @@ extension Tensor {
   }
 
   private func combined(_ op: Op, _ function: BinaryFunction, _ other: Tensor, _ shape: [Int]) -> Tensor {
-    let (a, b) = (detached(), other.detached())
     let result = Tensor(uninitialized: shape)
-    Walk.forEachRun(shape, a, b) { place, count, a, b, _ in
+    Walk.forEachRun(shape, self, other) { place, count, a, b, _ in
       ElementwiseKernels.map(function, a, b, into: result.pointer + place, count: count)
     }
-    return result.recorded(op, [self, other]) { dy in
-      if function == .add {
-        other.accumulateBroadcast(dy)
-        self.accumulateBroadcast(dy, mayKeep: true)
-        return
+    if function == .add {
+      let (first, second) = (gradientRoute, other.gradientRoute)
+      return result.recorded(op, [first, second]) { dy in
+        second.accumulateBroadcast(dy)
+        first.accumulateBroadcast(dy, mayKeep: true)
       }
+    }
+    let (a, b) = (detached(), other.detached())
+    return result.recorded(op, [self, other]) { dy in
       self.accumulateElementwise(shape) { out, beta in
         Walk.forEachRun(shape, dy, a, b) { place, count, dy, a, b in
           ElementwiseKernels.gradientOfFirst(function, dy, a, b, into: out + place, beta: beta, count: count)

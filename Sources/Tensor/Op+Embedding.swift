@@ -12,8 +12,9 @@ extension Tensor {
     let result = Tensor(uninitialized: [N, C])
     let table = contiguousCopyIfNeeded()
     RowKernels.gather(table.pointer, rows: indices, into: result.pointer, count: N, columns: C)
-    return result.recorded(.embedding, [self]) { dy in
-      self.accumulateRows(dy, at: indices)
+    let input = gradientRoute
+    return result.recorded(.embedding, [input]) { dy in
+      input.accumulateRows(dy, at: indices)
     }
   }
 

@@ -37,8 +37,7 @@ extension Tensor {
       let source = x.contiguousCopyIfNeeded()
       let (V, N) = (x.shape[x.rank - 1], x.shape.dropLast().reduce(1, *))
       let result = Tensor(uninitialized: x.shape)
-      VectorKernels.copy(source.pointer, to: result.pointer, source.count)
-      LogitKernels.softmax(result.pointer, rows: N, columns: V)
+      LogitKernels.softmax(source.pointer, into: result.pointer, rows: N, columns: V)
       let y = result.detached()
       return result.recorded(.softmax, [x]) { dy in
         x.accumulate { dx, beta in

@@ -38,8 +38,9 @@ extension Tensor {
     RowKernels.rotate(
       x.pointer, into: result.pointer, cosines: table.cosines.pointer,
       sines: table.sines.pointer, inverse: false, rows: N, heads: H, size: D)
-    return result.recorded(.rope, [self]) { dy in
-      self.accumulate { dx, beta in
+    let input = gradientRoute
+    return result.recorded(.rope, [input]) { dy in
+      input.accumulate { dx, beta in
         RowKernels.rotate(
           dy.pointer, into: dx, cosines: table.cosines.pointer, sines: table.sines.pointer, inverse: true,
           rows: N,

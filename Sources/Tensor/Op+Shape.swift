@@ -14,7 +14,8 @@ extension Tensor {
     } else {
       result = Tensor(storage: contiguousCopyIfNeeded().storage, shape: shape)
     }
-    return result.recorded(.reshape, [self]) { dy in self.accumulate(dy, mayKeep: true) }
+    let input = gradientRoute
+    return result.recorded(.reshape, [input]) { dy in input.accumulate(dy, mayKeep: true) }
   }
 
   /// The dimensions in another order: dimension i of the result is dimension `order[i]` of this tensor.

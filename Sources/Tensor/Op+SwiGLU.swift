@@ -7,17 +7,18 @@ extension Tensor {
     guard shape == up.shape else {
       throw TensorError(.swiglu, "expected a gate and an input of one shape, got \(shape) and \(up.shape)")
     }
+    let up = try up.distinct(from: self)
     let (g, u) = (contiguousCopyIfNeeded(), up.contiguousCopyIfNeeded())
     let (result, count) = (Tensor(uninitialized: shape), self.count)
     RowKernels.swiglu(gate: g.pointer, up: u.pointer, into: result.pointer, count: count)
     return result.recorded(.swiglu, [self, up]) { [g, u] dy in
-      self.accumulate { dgate, beta in
-        RowKernels.swigluBackward(
-          dy.pointer, gate: g.pointer, up: u.pointer, dgate: (dgate, beta), dup: nil, count: count)
-      }
-      up.accumulate { dup, beta in
-        RowKernels.swigluBackward(
-          dy.pointer, gate: g.pointer, up: u.pointer, dgate: nil, dup: (dup, beta), count: count)
+      // The exponentials are the larger part of the work and serve both gradients.
+      self.withGradient { dgate, betaGate in
+        up.withGradient { dup, betaUp in
+          RowKernels.swigluBackward(
+            dy.pointer, gate: g.pointer, up: u.pointer, dgate: dgate.map { ($0, betaGate) },
+            dup: dup.map { ($0, betaUp) }, count: count)
+        }
       }
     }
   }

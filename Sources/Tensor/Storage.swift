@@ -7,6 +7,8 @@ public final class Storage: @unchecked Sendable {
   /// Elements asked for; the block may be larger.
   public let count: Int
   private let block: BufferPool.Block
+  /// What a tensor has whose values nobody needs.
+  static let empty = Storage(count: 0)
 
   /// Uninitialised memory for `count` floats.
   public init(count: Int) {

@@ -90,12 +90,22 @@ public enum Tape {
 extension Tensor {
   /// Puts this result of `op` on the tape if a gradient can flow to one of its inputs. `backward` gets the gradient
   /// of the result, contiguous, and calls `accumulate` on the inputs. It must not capture the result itself (that
-  /// would be a cycle) but `detached()` of it.
+  /// would be a cycle) but `detached()` of it; of an input whose values it does not need, `gradientRoute`, and the
+  /// same then goes into `inputs`.
   func recorded(_ op: Op, _ inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
     if Tape.isRecording, inputs.contains(where: \.needsGradient) {
       node = Node(op: op, inputs: inputs, backward: backward)
     }
     return self
+  }
+
+  /// This tensor as far as its gradient is concerned: the shape and the place on the tape, without values if an
+  /// operation made it. A backward rule that needs no values of its input holds this, so that their memory can go.
+  var gradientRoute: Tensor {
+    guard let node else { return self }
+    let route = Tensor(storage: .empty, shape: shape, strides: strides)
+    route.node = node
+    return route
   }
 
   /// Hands out the memory for this tensor's gradient: `body` overwrites it if `beta` is 0 and adds to it if 1.

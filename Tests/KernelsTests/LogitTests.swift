@@ -22,7 +22,7 @@ import Kernels
     var random = Random(1)
     let logits = random.floats(5 * columns, in: -30...30)
     var result = logits
-    LogitKernels.softmax(&result, inverseTemperature: 0.7, rows: 5, columns: columns)
+    LogitKernels.softmax(logits, into: &result, inverseTemperature: 0.7, rows: 5, columns: columns)
     for n in 0..<5 {
       let (row, range) = (
         reference(logits[n * columns..<(n + 1) * columns], 0.7), n * columns..<(n + 1) * columns
@@ -121,6 +121,88 @@ import Kernels
       let (index, logp) = LogitKernels.sample(logits, inverseTemperature: 1, uniform: uniform, 5)
       #expect(index == 1 || index == 3)
       #expect(abs(logp + log(2)) < 1e-6)
+    }
+  }
+
+  // MARK: Edges
+
+  @Test(arguments: Array(1...40))
+  func rowsOfEveryLength(columns: Int) {
+    var random = Random(UInt64(columns))
+    var logits = random.floats(columns, in: -120...20)
+    if columns > 3 { logits[columns / 2] = -.infinity }
+    let exact = reference(logits[...], 1)
+    var (y, softmax) = ([Float](repeating: .nan, count: columns), [Float](repeating: .nan, count: columns))
+    ReductionKernels.logSoftmax(logits, into: &y, rows: 1, columns: columns)
+    expectClose(y, exact.logps, 1e-6, "log-softmax")
+    LogitKernels.softmax(logits, into: &softmax, rows: 1, columns: columns)
+    expectClose(softmax, exact.logps.map { exp($0) }, 1e-6, "softmax")
+    // The forward pass leaves the logits alone.
+    var (work, logp, sum, entropy): ([Float], Float, Float, Float) = (logits, 0, 0, .nan)
+    LogitKernels.logProbabilities(
+      Matrix(&work, rows: 1, columns: columns), targets: [0], inverseTemperatures: [1],
+      logProbabilities: &logp, logSums: &sum, entropies: &entropy)
+    #expect(work == logits)
+    expectClose([entropy], [exact.entropy], 2e-6, "entropy of \(columns)")
+    let drawn = LogitKernels.logProb(of: 0, logits, inverseTemperature: 1, columns)
+    #expect(abs(drawn - logp) <= 1e-5 * max(1, abs(logp)))
+  }
+
+  @Test func theFirstOfTheLargest() {
+    for columns in [1, 2, 255, 256, 257, 700] {
+      for place in [0, columns / 2, columns - 1] {
+        var logits = [Float](repeating: -1, count: columns)
+        logits[place] = 3
+        logits[columns - 1] = 3
+        #expect(LogitKernels.argmax(logits, columns) == place)
+      }
+      #expect(LogitKernels.argmax([Float](repeating: -.infinity, count: columns), columns) == 0)
+      #expect(LogitKernels.argmax([Float](repeating: -1, count: columns - 1) + [.nan], columns) == 0)
+    }
+  }
+
+  @Test func whatIsNoNumberIsSeen() {
+    for columns in [1, 16, 17, 40, 100] {
+      for bad in [Float.nan, .infinity] {
+        var logits = [Float](repeating: 1, count: columns)
+        logits[columns - 1] = bad
+        var (logp, sum, entropy): (Float, Float, Float) = (0, 0, 0)
+        LogitKernels.logProbabilities(
+          Matrix(&logits, rows: 1, columns: columns), targets: [0], inverseTemperatures: [0.5],
+          logProbabilities: &logp, logSums: &sum, entropies: &entropy)
+        #expect(logp.isNaN || logp == -.infinity || columns == 1)
+        #expect(entropy.isNaN)
+        let (index, _) = LogitKernels.sample(logits, inverseTemperature: 1, uniform: 0.5, columns)
+        #expect((0..<columns).contains(index))
+      }
+    }
+  }
+
+  @Test(arguments: [1, 255, 256, 257, 512, 1000, 49152])
+  func samplesInvertTheDistributionFunction(columns: Int) {
+    var random = Random(UInt64(columns))
+    var logits = random.floats(columns, in: -10...10)
+    for i in stride(from: 3, to: columns, by: 7) { logits[i] = -.infinity }
+    for inverse: Float in [0.5, 1, 2.5] {
+      let exact = reference(logits[...], inverse).logps
+      var below = [0.0]
+      for logp in exact { below.append(below[below.count - 1] + exp(logp)) }
+      for step in 0..<100 {
+        let uniform = step == 0 ? 0 : step == 99 ? 1 - 0x1p-53 : (Double(step) + 0.5) / 100
+        let (index, logp) = LogitKernels.sample(
+          logits, inverseTemperature: inverse, uniform: uniform, columns)
+        #expect(below[index] <= uniform + 2e-6 && uniform <= below[index + 1] + 2e-6)
+        #expect(abs(Double(logp) - exact[index]) < 1e-5)
+        // The same place of a copy elsewhere in memory, and what training computes.
+        let moved = [0] + logits
+        moved.withUnsafeBufferPointer {
+          let again = LogitKernels.sample(
+            $0.baseAddress! + 1, inverseTemperature: inverse, uniform: uniform, columns)
+          #expect(again.index == index && again.logProb == logp)
+        }
+        let scored = LogitKernels.logProb(of: index, logits, inverseTemperature: inverse, columns)
+        #expect(abs(scored - logp) < 1e-5)
+      }
     }
   }
 }

@@ -123,11 +123,11 @@ import Kernels
     func results() -> [[Float]] {
       var sums = [Float](repeating: 0, count: 500)
       var rows = [Float](repeating: 0, count: values.count)
-      var softmax = values
+      var softmax = [Float](repeating: 0, count: values.count)
       var partials = [Float](repeating: 0, count: OptimizerKernels.partialCount(values.count))
       ReductionKernels.sum(values, into: &sums, outer: 4, n: 400, inner: 125)
       ReductionKernels.logSoftmax(values, into: &rows, rows: 400, columns: 500)
-      LogitKernels.softmax(&softmax, rows: 400, columns: 500)
+      LogitKernels.softmax(values, into: &softmax, rows: 400, columns: 500)
       OptimizerKernels.squareSums(values, count: values.count, partials: &partials)
       return [[ReductionKernels.sum(values, count: values.count)], sums, rows, softmax, partials]
     }

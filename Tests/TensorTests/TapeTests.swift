@@ -24,6 +24,31 @@ import Tensor
     #expect(x.gradient?.values == [1, 1, 1])
   }
 
+  @Test func valuesThatNoRuleNeedsAreFreed() throws {
+    let x = try leaf([1, 2, 3, 4])
+    let table = RotaryTable(positions: [0, 5], frequencies: [1])
+    let results: [(String, (Tensor) throws -> Tensor)] = [
+      ("add", { try $0.adding($0).adding(1) }),
+      ("rope", { try $0.reshaped([2, 2]).rope(table) }),
+      ("embedding", { try $0.reshaped([2, 2]).embedding([1, 1, 0]) }),
+      ("reshape", { try $0.reshaped([2, 2]).adding(0) }),
+    ]
+    for (name, operation) in results {
+      x.zeroGradient()
+      let expected = try operation(x).sum()
+      try expected.backward()
+      let direct = try #require(x.gradient).values
+      x.zeroGradient()
+      var hidden: Tensor? = x.multiplied(by: 3)
+      weak let storage = hidden?.storage
+      let result = try operation(hidden!).sum()
+      hidden = nil
+      #expect(storage == nil, "\(name) keeps its input")
+      try result.backward()
+      #expect(x.gradient?.values == direct.map { 3 * $0 }, "the gradient through \(name)")
+    }
+  }
+
   @Test func aUsedTapeIsAnError() throws {
     let x = try leaf([1, 2])
     let product = try x.multiplied(by: x)
