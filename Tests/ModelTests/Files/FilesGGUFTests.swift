@@ -17,6 +17,15 @@ import Testing
     }
   }
 
+  @Test(arguments: [WeightFormat.bf16, .q8_0])
+  func packsAsTheReferenceDoes(type: WeightFormat) throws {
+    let golden = try SafetensorsFile(path: "\(goldens)/gguf_packed.safetensors")
+    let values = try golden.read("\(type.name).values")
+    var actual = [UInt8](repeating: 0, count: type.rowBytes(values.count))
+    actual.withUnsafeMutableBytes { type.pack(values, into: $0.baseAddress!, count: values.count) }
+    try golden.withBytes(of: "\(type.name).blocks") { #expect(actual == Array($0)) }
+  }
+
   @Test(arguments: ["llama", "qwen2", "qwen3"])
   func equalsTheFolder(name: String) throws {
     let gguf = try ModelFiles(path: "\(goldens)/tiny-\(name).gguf")
