@@ -63,7 +63,6 @@ struct DecoderLayer {
     _ x: Tensor, table: RotaryTable, epsilon: Float, checkpointing: Checkpointing, dropout: DropoutKey?,
     attend: @escaping (Tensor, Tensor, Tensor) throws -> Tensor
   ) throws -> Tensor {
-    let dropout = Tape.isRecording ? dropout : nil
     func attention(_ x: Tensor) throws -> Tensor { try self.attention(x, table, epsilon, dropout, attend) }
     func feedForward(_ x: Tensor, _ isValueNeeded: Bool) throws -> Tensor {
       try self.feedForward(x, epsilon, dropout, isValueNeeded)

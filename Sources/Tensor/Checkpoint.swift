@@ -38,7 +38,7 @@ extension Tensor {
           do {
             let input = try part(start).detached()
             input.requiresGradient = true
-            let output = try Tape.recording(true) { try body(input, false) }
+            let output = try Cancellation.deferred { try Tape.recording(true) { try body(input, false) } }
             try output.backward(from: dy.sliced(dim: 0, start..<start + input.shape[0]))
             guard let dx else { continue }
             let place = dx + start * width
