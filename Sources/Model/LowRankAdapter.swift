@@ -11,7 +11,7 @@ public struct AdapterConfig: Sendable, Equatable {
   public var alpha: Double
   /// Share of an adapter's inputs that is dropped in training.
   public var dropout: Double
-  /// Last parts of the names of modules that get an adapter: `q_proj`.
+  /// Last parts of the names of modules that get an adapter, `q_proj`, or whole names.
   public var targetModules: [String]
   /// Whether the scale is α / √r instead (rsLoRA, arXiv:2312.03732).
   public var usesRSLoRA: Bool
