@@ -63,7 +63,8 @@ final class LowRankAdapter: @unchecked Sendable {
   func callAsFunction(_ x: Tensor, dropout: DropoutKey?, isValueNeeded: Bool) throws -> Tensor {
     var x = x
     if let dropout { x = try x.multiplied(by: mask(x.shape, dropout)) }
-    return try x.linear(a).linear(Weight(b), isValueNeeded: isValueNeeded).multiplied(by: scale)
+    // Scaled where it is thin: the tape keeps both sides of a product with a number.
+    return try x.linear(a).multiplied(by: scale).linear(Weight(b), isValueNeeded: isValueNeeded)
   }
 
   /// 0 for what is dropped, 1 / (1 - rate) for the rest.
