@@ -37,10 +37,11 @@ extension CausalLM {
         "adapters: expected a rank and an alpha above 0 and a dropout from 0 to below 1, got \(config.rank), "
           + "\(config.alpha), \(config.dropout)")
     }
-    let known = Self.adaptableModules
-    if let wrong = config.targetModules.first(where: { !known.contains($0) }) {
+    let unknown = config.targetModules.first { target in !linears.contains { $0.isNamed(target) } }
+    if let unknown {
       throw ModelError(
-        "adapters: there is no module '\(wrong)'; expected some of \(known.joined(separator: ", "))")
+        "adapters: there is no module '\(unknown)'; expected some of "
+          + Self.adaptableModules.joined(separator: ", "))
     }
     guard !config.targetModules.isEmpty else {
       throw ModelError("adapters: expected at least one target module")
@@ -49,7 +50,7 @@ extension CausalLM {
 
   /// The maps that the settings name.
   private func targets(of config: AdapterConfig) -> [Linear] {
-    linears.filter { linear in config.targetModules.contains { linear.name.hasSuffix("." + $0) } }
+    linears.filter { config.targetModules.contains(where: $0.isNamed) }
   }
 
   private func freeze() {

@@ -163,25 +163,38 @@ public final class CausalLM: @unchecked Sendable {
 
   /// Final hidden states (N, C) of a forest, normalised and ready for the head.
   public func hiddenStates(_ forest: Forest, options: TrainingOptions = TrainingOptions()) throws -> Tensor {
+    try hiddenStates(forest, options: options, dropout: dropout(options))
+  }
+
+  private func hiddenStates(
+    _ forest: Forest, options: TrainingOptions, dropout: DropoutKey?
+  ) throws -> Tensor {
     let (plan, shape) = (forest.attentionPlan, attentionShape)
-    return try forward(forest.tokens, positions: forest.positions, options: options) { _, q, k, v in
+    return try forward(
+      forest.tokens, positions: forest.positions, checkpointing: options.checkpointing, dropout: dropout
+    ) { _, q, k, v in
       try Tensor.attention(q, k, v, plan: plan, shape: shape)
     }
   }
 
+  /// What adapters drop: nothing where no gradient is recorded. Asked for once, at the outermost place: what is
+  /// computed twice is not recorded the first time, and must drop the same.
+  private func dropout(_ options: TrainingOptions) -> DropoutKey? {
+    Tape.isRecording ? adapterConfig?.dropoutKey(step: options.step) : nil
+  }
+
   /// The network. `attend` gets the layer and its rotated queries, keys and values: (N, H·D), (N, KVH·D) twice.
   func forward(
-    _ tokens: [Int32], positions: [Int], options: TrainingOptions = TrainingOptions(),
+    _ tokens: [Int32], positions: [Int], checkpointing: Checkpointing = .off, dropout: DropoutKey? = nil,
     attend: @escaping (Int, Tensor, Tensor, Tensor) throws -> Tensor
   ) throws -> Tensor {
     let table = RotaryTable(positions: positions, frequencies: rotaryFrequencies)
-    let dropout = adapterConfig?.dropoutKey(step: options.step)
     var x = try network.embedding.embedding(tokens)
     for (index, layer) in network.layers.enumerated() {
       try Cancellation.check()
-      x = try layer(
-        x, table: table, epsilon: epsilon, checkpointing: options.checkpointing, dropout: dropout
-      ) { q, k, v in try attend(index, q, k, v) }
+      x = try layer(x, table: table, epsilon: epsilon, checkpointing: checkpointing, dropout: dropout) {
+        q, k, v in try attend(index, q, k, v)
+      }
     }
     return try x.rmsNorm(network.norm, epsilon: epsilon)
   }
@@ -193,8 +206,9 @@ public final class CausalLM: @unchecked Sendable {
   public func logProbs(
     _ forest: Forest, entropy: Bool = false, options: TrainingOptions = TrainingOptions()
   ) throws -> (logProbs: Tensor, entropy: Tensor?) {
+    let dropout = dropout(options)
     guard let maxRows = options.maxRows, forest.count > maxRows else {
-      return try logProbsInOnePiece(forest, entropy: entropy, options: options)
+      return try logProbsInOnePiece(forest, entropy: entropy, options: options, dropout: dropout)
     }
     let (parts, N) = (try forest.split(maxRows: maxRows), forest.count)
     let places = parts.map { part in
@@ -203,8 +217,11 @@ public final class CausalLM: @unchecked Sendable {
     }
     let both = try Tensor.computedInParts(count: entropy ? 2 * N : N, places: places) { [self] index in
       let part = parts[index]
+      var dropout = dropout
+      dropout?.rows = part.origins
       let own = part.rows.map { Int32($0.own) }
-      let (logProbs, entropies) = try logProbsInOnePiece(part.forest, entropy: entropy, options: options)
+      let (logProbs, entropies) = try logProbsInOnePiece(
+        part.forest, entropy: entropy, options: options, dropout: dropout)
       let values = try [logProbs, entropies].compactMap { $0 }.map { values in
         try values.reshaped([values.count, 1]).embedding(own).reshaped([own.count])
       }
@@ -216,10 +233,11 @@ public final class CausalLM: @unchecked Sendable {
   }
 
   private func logProbsInOnePiece(
-    _ forest: Forest, entropy: Bool, options: TrainingOptions
+    _ forest: Forest, entropy: Bool, options: TrainingOptions, dropout: DropoutKey?
   ) throws -> (logProbs: Tensor, entropy: Tensor?) {
     let predictions = forest.predictions
-    let rows = try hiddenStates(forest, options: options).embedding(predictions.rows)
+    let hidden = try hiddenStates(forest, options: options, dropout: dropout)
+    let rows = try hidden.embedding(predictions.rows)
     let both = try rows.tokenLogProbs(
       head, targets: predictions.targets, inverseTemperatures: predictions.inverseTemperatures,
       entropy: entropy)

@@ -13,6 +13,9 @@ final class Linear: @unchecked Sendable {
     (self.name, self.weight, self.bias, self.adapter) = (name, weight, bias, adapter)
   }
 
+  /// Whether this is the module's name, or the end of it from a dot on, as PEFT matches names.
+  func isNamed(_ target: String) -> Bool { name == target || name.hasSuffix("." + target) }
+
   /// - Parameter isValueNeeded: false where only the gradients are wanted; then the result holds no values.
   func callAsFunction(_ x: Tensor, dropout: DropoutKey?, isValueNeeded: Bool = true) throws -> Tensor {
     let y = try x.linear(weight, bias: bias, isValueNeeded: isValueNeeded)
@@ -63,7 +66,6 @@ struct DecoderLayer {
     _ x: Tensor, table: RotaryTable, epsilon: Float, checkpointing: Checkpointing, dropout: DropoutKey?,
     attend: @escaping (Tensor, Tensor, Tensor) throws -> Tensor
   ) throws -> Tensor {
-    let dropout = Tape.isRecording ? dropout : nil
     func attention(_ x: Tensor) throws -> Tensor { try self.attention(x, table, epsilon, dropout, attend) }
     func feedForward(_ x: Tensor, _ isValueNeeded: Bool) throws -> Tensor {
       try self.feedForward(x, epsilon, dropout, isValueNeeded)

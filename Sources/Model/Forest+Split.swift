@@ -2,13 +2,13 @@
 
 extension Forest {
   /// A part of a forest that stands by itself.
-  struct Part {
-    /// Segments of the whole and what comes before them. Those that are there for others only are not scored.
-    var forest = Forest()
+  package struct Part {
+    /// Segments of the whole and what they need of those before them, which is not scored here.
+    package fileprivate(set) var forest = Forest()
     /// For each of the part's rows that belongs to it, its row there and in the whole.
-    var rows: [(own: Int, whole: Int)] = []
-    /// The part's numbers of the whole's segments.
-    fileprivate var numbers: [Int: Int] = [:]
+    package fileprivate(set) var rows: [(own: Int, whole: Int)] = []
+    /// For each of the part's rows, its row in the whole.
+    package fileprivate(set) var origins: [Int32] = []
   }
 
   /// The longest way from a root to an end, in rows: no part can be smaller.
@@ -16,45 +16,57 @@ extension Forest {
     segments.map { $0.position + $0.rows.count }.max() ?? 0
   }
 
-  /// Parts of at most `maxRows` rows, where a single branch is not longer. A segment belongs to one part; what comes
-  /// before it is repeated in every part that needs it.
-  func split(maxRows: Int) throws(ModelError) -> [Part] {
+  /// Parts of at most `maxRows` rows, where a single branch is not longer. A scored segment belongs to one part; what
+  /// comes before it is repeated in every part that needs it. What nobody needs is left out.
+  package func split(maxRows: Int) throws(ModelError) -> [Part] {
     var parts: [Part] = []
-    var current = Part()
-    for number in segments.indices {
-      let missing = lineage(of: number).filter { current.numbers[$0] == nil }
-      let added = missing.reduce(0) { $0 + segments[$1].rows.count }
-      if current.forest.count + added > maxRows, !current.rows.isEmpty {
-        parts.append(current)
-        current = Part()
+    var own: Set<Int> = []
+    /// For each segment of the part that grows, how many of its rows are needed.
+    var needed: [Int: Int] = [:]
+    var size = 0
+    for number in segments.indices where segments[number].isScored {
+      var path = lineage(of: number)
+      func added() -> Int { path.reduce(0) { $0 + max(0, $1.rows - needed[$1.number, default: 0]) } }
+      if size + added() > maxRows, !own.isEmpty {
+        parts.append(try part(own: own, needed: needed))
+        (own, needed, size) = ([], [:], 0)
       }
-      try current.add(number, of: self)
+      size += added()
+      while let step = path.popLast() {
+        needed[step.number] = max(step.rows, needed[step.number, default: 0])
+      }
+      own.insert(number)
     }
-    if !current.rows.isEmpty || parts.isEmpty { parts.append(current) }
+    if !own.isEmpty || parts.isEmpty { parts.append(try part(own: own, needed: needed)) }
     return parts
   }
 
-  /// A segment and its ancestors, the root first.
-  fileprivate func lineage(of number: Int) -> [Int] {
-    var chain = [number]
-    while let parent = segments[chain[chain.count - 1]].parent { chain.append(parent) }
-    return chain.reversed()
+  /// A segment and its ancestors, and how many rows of each lie on the way to its end.
+  private func lineage(of number: Int) -> [(number: Int, rows: Int)] {
+    var path = [(number: number, rows: segments[number].rows.count)]
+    var current = segments[number]
+    while let parent = current.parent {
+      path.append((parent, current.offset))
+      current = segments[parent]
+    }
+    return path
   }
-}
 
-extension Forest.Part {
-  fileprivate mutating func add(_ number: Int, of whole: Forest) throws(ModelError) {
-    for ancestor in whole.lineage(of: number) where numbers[ancestor] == nil {
-      let segment = whole.segments[ancestor]
-      let isOwn = ancestor == number
-      let start = forest.count
-      numbers[ancestor] = try forest.add(
-        Array(whole.tokens[segment.rows]), parent: segment.parent.map { numbers[$0]! },
+  private func part(own: Set<Int>, needed: [Int: Int]) throws(ModelError) -> Part {
+    var part = Part()
+    var numbers: [Int: Int] = [:]
+    for (number, count) in needed.sorted(by: { $0.key < $1.key }) {
+      let segment = segments[number]
+      let (start, rows) = (part.forest.count, segment.rows.prefix(count))
+      numbers[number] = try part.forest.add(
+        Array(tokens[rows]), parent: segment.parent.map { numbers[$0]! },
         offset: segment.parent == nil ? nil : segment.offset, temperature: segment.temperature,
-        isScored: isOwn && segment.isScored)
-      if isOwn {
-        rows += segment.rows.enumerated().map { (own: start + $0.offset, whole: $0.element) }
+        isScored: own.contains(number))
+      part.origins += rows.map { Int32($0) }
+      if own.contains(number) {
+        part.rows += rows.enumerated().map { (own: start + $0.offset, whole: $0.element) }
       }
     }
+    return part
   }
 }

@@ -11,7 +11,7 @@ public struct AdapterConfig: Sendable, Equatable {
   public var alpha: Double
   /// Share of an adapter's inputs that is dropped in training.
   public var dropout: Double
-  /// Last parts of the names of modules that get an adapter: `q_proj`.
+  /// Last parts of the names of modules that get an adapter, `q_proj`, or whole names.
   public var targetModules: [String]
   /// Whether the scale is α / √r instead (rsLoRA, arXiv:2312.03732).
   public var usesRSLoRA: Bool
@@ -41,6 +41,8 @@ struct DropoutKey: Sendable {
   let rate: Double
   let seed: UInt64
   let step: UInt64
+  /// The rows' numbers in the whole batch where these are only a part of it: a row loses the same in every part.
+  var rows: [Int32]?
 }
 
 /// The adapter of one linear map: y += α/r · dropout(x)·Aᵀ·Bᵀ.
@@ -57,11 +59,12 @@ final class LowRankAdapter: @unchecked Sendable {
     (self.a, self.b, self.scale, self.number) = (a, b, scale, number)
   }
 
-  /// - Parameter dropout: nil, and nothing is dropped. Nothing is dropped either where no gradient is recorded.
+  /// - Parameter dropout: nil, and nothing is dropped.
   func callAsFunction(_ x: Tensor, dropout: DropoutKey?, isValueNeeded: Bool) throws -> Tensor {
     var x = x
     if let dropout { x = try x.multiplied(by: mask(x.shape, dropout)) }
-    return try x.linear(a).linear(Weight(b), isValueNeeded: isValueNeeded).multiplied(by: scale)
+    // Scaled where it is thin: the tape keeps both sides of a product with a number.
+    return try x.linear(a).multiplied(by: scale).linear(Weight(b), isValueNeeded: isValueNeeded)
   }
 
   /// 0 for what is dropped, 1 / (1 - rate) for the rest.
@@ -72,7 +75,8 @@ final class LowRankAdapter: @unchecked Sendable {
       for n in rows {
         for k in 0..<width {
           let uniform = CounterRandom.uniform(
-            seed: key.seed, step: key.step, prompt: number, sample: n, token: k)
+            seed: key.seed, step: key.step, prompt: number, sample: key.rows.map { Int($0[n]) } ?? n, token: k
+          )
           values[n * width + k] = uniform < key.rate ? 0 : keep
         }
       }

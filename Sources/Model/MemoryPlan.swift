@@ -27,7 +27,7 @@ public struct MemoryPlan: Sendable {
   /// - Parameter trained: number of elements that are trained; nil for all.
   public init(_ model: CausalLM, rows: Int, checkpointing: Checkpointing, trained: Int? = nil) {
     let trained = trained ?? model.parameters.reduce(0) { $0 + $1.tensor.count }
-    let sizes = Sizes(model.config)
+    let sizes = Sizes(model)
     weights = model.weightBytes
     gradients = 4 * trained
     optimizer = 8 * trained
@@ -93,8 +93,26 @@ public struct MemoryPlan: Sendable {
 private struct Sizes {
   private let hidden, queries, keys, intermediate, layers, vocabulary: Int
   private let hasHeadNorms: Bool
+  /// Of the adapters of all layers, beside attention and in feed-forward layers.
+  private var attentionAdapters = 0
+  private var feedForwardAdapters = 0
+  private let feedForwardChunk: Int
 
-  init(_ config: ModelConfig) {
+  init(_ model: CausalLM) {
+    let config = model.config
+    let hasDropout = model.adapterConfig?.dropoutKey(step: 0) != nil
+    feedForwardChunk = hasDropout ? .max : DecoderLayer.feedForwardRows
+    for linear in model.linears {
+      guard let rank = linear.adapter?.a.shape[0] else { continue }
+      // The matrix's output and the adapter's, which are added, and the thin product before and after scaling; with
+      // dropout the mask and what it leaves of the input.
+      let size = 2 * linear.weight.shape[0] + 2 * rank + (hasDropout ? 2 * linear.weight.shape[1] : 0)
+      if linear.name.contains(".self_attn.") {
+        attentionAdapters += size
+      } else {
+        feedForwardAdapters += size
+      }
+    }
     (hidden, intermediate) = (config.hiddenSize, config.intermediateSize)
     (layers, vocabulary) = (config.numHiddenLayers, config.vocabSize)
     queries = config.numAttentionHeads * config.headDim
@@ -115,22 +133,22 @@ private struct Sizes {
     // The final norm, the rows that the head reads, and the tables of rotations.
     let ends = 4 * hidden + 2 * keys
     switch checkpointing {
-    case .off: return ends + layers * (attention + feedForward)
-    case .mlp: return ends + layers * (attention + hidden)
+    case .off: return ends + layers * (attention + feedForward) + attentionAdapters + feedForwardAdapters
+    case .mlp: return ends + layers * (attention + hidden) + attentionAdapters
     case .block: return ends + layers * hidden
     }
   }
 
   /// What exists for one layer at a time, with its gradients; or for one chunk of the head, if that is more.
   func temporary(_ rows: Int, _ checkpointing: Checkpointing) -> Int {
-    let chunk = min(rows, DecoderLayer.feedForwardRows)
+    let chunk = min(rows, feedForwardChunk)
     let head = min(rows, max(1, Tensor.headChunkElements / vocabulary)) * vocabulary
-    let feedForwardAgain = chunk * (feedForward + 3 * intermediate)
+    let feedForwardAgain = chunk * (feedForward + 3 * intermediate + feedForwardAdapters / layers)
     let layer =
       switch checkpointing {
       case .off: rows * (3 * intermediate + 3 * hidden)
       case .mlp: rows * 4 * hidden + feedForwardAgain
-      case .block: rows * (attention + 4 * hidden + queries) + feedForwardAgain
+      case .block: rows * (attention + 4 * hidden + queries + attentionAdapters / layers) + feedForwardAgain
       }
     return max(head, layer)
   }

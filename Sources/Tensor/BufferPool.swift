@@ -26,6 +26,8 @@ public final class BufferPool: @unchecked Sendable {
     public var cached = 0
     /// The highest sum of both so far.
     public var peak = 0
+    /// The highest number of bytes handed out, so far or since `resetPeakInUse()`.
+    public var peakInUse = 0
     /// Blocks taken from the system so far.
     public var systemAllocations = 0
   }
@@ -81,6 +83,9 @@ public final class BufferPool: @unchecked Sendable {
   /// How memory is used at this moment.
   public var statistics: Statistics { locked { numbers } }
 
+  /// Begins to look for the highest number of bytes handed out from here on.
+  package func resetPeakInUse() { locked { numbers.peakInUse = numbers.inUse } }
+
   /// Gives all kept blocks back to the system.
   public func trim() {
     locked { release(atLeast: .max) }
@@ -105,6 +110,7 @@ public final class BufferPool: @unchecked Sendable {
     locked {
       guard let block = reuse(size) ?? allocate(size) else { return nil }
       numbers.inUse += block.bytes
+      numbers.peakInUse = max(numbers.peakInUse, numbers.inUse)
       numbers.peak = max(numbers.peak, numbers.inUse + numbers.cached)
       return block
     }

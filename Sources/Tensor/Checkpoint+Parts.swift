@@ -24,7 +24,7 @@ extension Tensor {
         let gradient = Tensor(uninitialized: [places.count])
         for (i, place) in places.enumerated() { gradient.pointer[i] = dy.pointer[Int(place)] }
         do {
-          let values = try Tape.recording(true) { try part(index) }
+          let values = try Cancellation.deferred { try Tape.recording(true) { try part(index) } }
           try values.backward(from: gradient)
         } catch {
           preconditionFailure("what was computed once cannot be computed again: \(error)")

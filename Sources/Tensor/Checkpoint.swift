@@ -33,14 +33,19 @@ extension Tensor {
     result.node = Node(op: .checkpoint, inputs: [self]) { dy in
       self.withGradient { dx, beta in
         let width = rows == 0 ? 0 : self.count / rows
-        for start in stride(from: 0, to: rows, by: chunk) {
+        // Once for no rows at all: parameters inside get the gradient 0 then.
+        for start in stride(from: 0, to: Swift.max(1, rows), by: chunk) {
           do {
             let input = try part(start).detached()
             input.requiresGradient = true
-            let output = try Tape.recording(true) { try body(input, false) }
+            let output = try Cancellation.deferred { try Tape.recording(true) { try body(input, false) } }
             try output.backward(from: dy.sliced(dim: 0, start..<start + input.shape[0]))
-            guard let dx, let gradient = input.gradient else { continue }
+            guard let dx else { continue }
             let place = dx + start * width
+            guard let gradient = input.gradient else {
+              if beta == 0 { place.update(repeating: 0, count: input.count) }
+              continue
+            }
             if beta == 0 {
               VectorKernels.copy(gradient.pointer, to: place, gradient.count)
             } else {

@@ -45,10 +45,12 @@ extension Tensor {
       ) -> Void
     ) {
       let (logits, w) = (Storage(count: chunk * V), weight.rows)
+      // The last chunk may have so few rows that its product is another kernel's.
       let scratch = Storage(
-        count: Swift.max(
-          LinearKernels.scratchCount(rows: chunk, weight: w),
-          LinearKernels.scratchCount(rows: chunk, weight: w, backward: true)))
+        count: [
+          LinearKernels.scratchCount(rows: chunk, weight: w), LinearKernels.scratchCount(rows: 1, weight: w),
+          LinearKernels.scratchCount(rows: chunk, weight: w, backward: true),
+        ].max()!)
       for start in stride(from: 0, to: N, by: chunk) {
         let rows = Matrix(x.pointer + start * C, rows: Swift.min(chunk, N - start), columns: C)
         let output = Matrix(logits.pointer, rows: rows.rows, columns: V)

@@ -187,7 +187,8 @@ extension Tensor {
 
   /// Adds the gradient of Σ gradient · self to `gradient` of every leaf that this tensor depends on.
   func backward(from gradient: Tensor) throws(TensorError) {
-    try node?.run(from: gradient.contiguousCopyIfNeeded())
+    let gradient = gradient.contiguousCopyIfNeeded()
+    if let node { try node.run(from: gradient) } else { accumulate(gradient) }
   }
 }
 

@@ -4,6 +4,7 @@
     Tests/Goldens/make_gguf.py
 
 gguf_blocks.safetensors   per format, random blocks (`Q4_K.blocks`, U8) and their values (`Q4_K.values`, F32)
+gguf_packed.safetensors   values, and the blocks that they are packed into (`Q8_0.values`, `Q8_0.blocks`)
 tiny-*.gguf               the tiny models as llama.cpp's converter would write them
 """
 import json
@@ -67,6 +68,17 @@ def blocks():
     write_safetensors(f"{HERE}/gguf_blocks.safetensors", tensors)
 
 
+def packed():
+    random = np.random.default_rng(2)
+    tensors = {}
+    for name in ["BF16", "Q8_0"]:
+        values = (random.normal(size=(8, 256)) * 10.0 ** random.integers(-3, 3, (8, 1))).astype(np.float32)
+        values[0, :64] = 0
+        tensors[f"{name}.values"] = values
+        tensors[f"{name}.blocks"] = np.ascontiguousarray(quantize(values, Type[name]).view(np.uint8))
+    write_safetensors(f"{HERE}/gguf_packed.safetensors", tensors)
+
+
 LAYER = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
          "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
          "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate",
@@ -111,5 +123,6 @@ def model(arch):
 
 
 blocks()
+packed()
 for arch in ["llama", "qwen2", "qwen3"]:
     model(arch)

@@ -6,32 +6,6 @@ import Testing
 import Model
 
 @Suite struct ForestTests {
-  /// A forest of random shape, and for each segment the tokens of its whole branch.
-  private func randomForest(_ random: inout Random, depth: Int) throws -> (Forest, [[Int32]]) {
-    var forest = Forest()
-    var branches: [[Int32]] = []
-    var levels: [Int] = []
-    for _ in 0..<Int.random(in: 2...9, using: &random) {
-      let ids = (0..<Int.random(in: 1...7, using: &random)).map { _ in
-        Int32.random(in: 0..<97, using: &random)
-      }
-      let parent =
-        branches.isEmpty ? nil : branches.indices.filter { levels[$0] < depth }.randomElement(using: &random)
-      if let parent {
-        let own = forest.segments[parent].rows.count
-        let offset = Int.random(in: 1...own, using: &random)
-        try forest.add(ids, parent: parent, offset: offset)
-        branches.append(Array(branches[parent].dropLast(own - offset)) + ids)
-        levels.append(levels[parent] + 1)
-      } else {
-        try forest.add(ids)
-        branches.append(ids)
-        levels.append(0)
-      }
-    }
-    return (forest, branches)
-  }
-
   @Test(arguments: GoldenTests.models) func matchesIndependentSequences(_ name: String) throws {
     let model = try Goldens.model(name)
     for (_, tensor) in model.parameters { tensor.requiresGradient = true }

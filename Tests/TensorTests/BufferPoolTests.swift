@@ -27,8 +27,15 @@ import Tensor
     #expect(used >= sizes.reduce(0, +) && pool.statistics.cached == 0 && pool.statistics.peak == used)
     for block in blocks { pool.give(block) }
     #expect(pool.statistics.inUse == 0 && pool.statistics.cached == used)
+    #expect(pool.statistics.peakInUse == used)
     pool.trim()
     #expect(pool.statistics.cached == 0 && pool.statistics.peak == used)
+    pool.resetPeakInUse()
+    #expect(pool.statistics.peakInUse == 0)
+    let block = pool.take(bytes: 100)
+    #expect(pool.statistics.peakInUse == block.bytes)
+    pool.give(block)
+    pool.trim()
   }
 
   @Test func blocksAreAlignedAndLittleIsWasted() {

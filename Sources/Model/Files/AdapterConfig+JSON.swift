@@ -13,13 +13,23 @@ extension AdapterConfig {
     let reader = ConfigReader(file: file, object: try readJSONObject(file))
     try reader.require("peft_type", reader["peft_type"]?.string == "LORA", expected: "\"LORA\"")
     try reader.require(
-      "bias", ["none", nil].contains(reader["bias"]?.string), expected: "\"none\": biases are not trained")
-    for key in ["use_dora", "fan_in_fan_out", "lora_bias"] {
+      "bias", reader["bias"] == nil || reader["bias"]?.string == "none",
+      expected: "\"none\": biases are not trained")
+    for key in ["use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
       try reader.require(key, !reader.bool(key, default: false), expected: "false: it is not supported")
     }
-    for key in ["modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern"] {
+    // All of these change what is computed, some of them without a tensor more or less.
+    let others = [
+      "modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern", "exclude_modules",
+      "layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens",
+      "use_bdlora",
+      "arrow_config", "kasa_config", "monteclora_config",
+    ]
+    for key in others {
       let value = reader[key]
-      let isEmpty = value == nil || value?.object?.isEmpty == true || value?.array?.isEmpty == true
+      let isEmpty =
+        value == nil || value?.object?.isEmpty == true || value?.array?.isEmpty == true
+        || value == .bool(false)
       try reader.require(key, isEmpty, expected: "nothing: it is not supported")
     }
     var modules = reader["target_modules"]?.array?.compactMap(\.string)

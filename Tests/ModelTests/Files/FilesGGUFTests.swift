@@ -2,6 +2,7 @@
 
 import Kernels
 import Model
+import TestSupport
 import Testing
 
 @Suite struct FilesGGUFTests {
@@ -15,6 +16,15 @@ import Testing
       type.expand(blocks.baseAddress!, into: &values, count: values.count)
       #expect(values.map(\.bitPattern) == expected.map(\.bitPattern))
     }
+  }
+
+  @Test(arguments: [WeightFormat.bf16, .q8_0])
+  func packsAsTheReferenceDoes(type: WeightFormat) throws {
+    let golden = try SafetensorsFile(path: "\(goldens)/gguf_packed.safetensors")
+    let values = try golden.read("\(type.name).values")
+    var actual = [UInt8](repeating: 0, count: type.rowBytes(values.count))
+    actual.withUnsafeMutableBytes { type.pack(values, into: $0.baseAddress!, count: values.count) }
+    try golden.withBytes(of: "\(type.name).blocks") { #expect(actual == Array($0)) }
   }
 
   @Test(arguments: ["llama", "qwen2", "qwen3"])
@@ -120,8 +130,10 @@ import Testing
   }
 }
 
-/// Writes small GGUF files of F32 tensors.
+/// Writes small GGUF files.
 struct GGUFBuilder {
+  /// How matrices are stored; integer blocks are random ones, whatever the values.
+  var format = WeightFormat.f32
   var metadata: [(key: String, value: GGUFValue)]
   var tensors: [(name: String, shape: [Int], values: [Float])]
 
@@ -137,6 +149,11 @@ struct GGUFBuilder {
   }
 
   var bytes: [UInt8] {
+    var random = Random(1)
+    return bytes(&random)
+  }
+
+  func bytes(_ random: inout Random) -> [UInt8] {
     var entries: [UInt8] = []
     var entryCount = 0
     for (key, value) in metadata {
@@ -154,8 +171,17 @@ struct GGUFBuilder {
     for tensor in tensors {
       entries += string(tensor.name) + little(UInt32(tensor.shape.count))
       for dimension in tensor.shape.reversed() { entries += little(UInt64(dimension)) }
-      entries += little(UInt32(0)) + little(UInt64(data.count))
-      for value in tensor.values { data += little(value.bitPattern) }
+      let format = tensor.shape.count == 2 ? format : .f32
+      entries += little(format.rawValue) + little(UInt64(data.count))
+      if format.isPackable {
+        var packed = [UInt8](repeating: 0, count: format.rowBytes(tensor.values.count))
+        packed.withUnsafeMutableBytes {
+          format.pack(tensor.values, into: $0.baseAddress!, count: tensor.values.count)
+        }
+        data += packed
+      } else {
+        data += Self.randomBlocks(format, count: tensor.values.count / format.blockLength, &random)
+      }
       data += [UInt8](repeating: 0, count: (32 - data.count % 32) % 32)
     }
     var result =
@@ -163,6 +189,20 @@ struct GGUFBuilder {
     result += entries
     result += [UInt8](repeating: 0, count: (32 - result.count % 32) % 32)
     return result + data
+  }
+
+  /// Blocks whose values are of the size of weights.
+  private static func randomBlocks(_ format: WeightFormat, count: Int, _ random: inout Random) -> [UInt8] {
+    let scales = format == .q6_K ? [208] : [.q4_0, .q5_0].contains(format) ? [0] : [0, 2]
+    let size: Float16 = format == .q6_K ? 1e-4 : 0.01
+    return (0..<count).flatMap { _ in
+      var block = (0..<format.blockSize).map { _ in UInt8.random(in: 0...255, using: &random) }
+      for place in scales {
+        let bits = Float16.random(in: -size...size, using: &random).bitPattern
+        (block[place], block[place + 1]) = (UInt8(truncatingIfNeeded: bits), UInt8(bits >> 8))
+      }
+      return block
+    }
   }
 
   private func string(_ text: String) -> [UInt8] { little(UInt64(text.utf8.count)) + Array(text.utf8) }
