@@ -104,9 +104,8 @@ private struct Sizes {
     feedForwardChunk = hasDropout ? .max : DecoderLayer.feedForwardRows
     for linear in model.linears {
       guard let rank = linear.adapter?.a.shape[0] else { continue }
-      // The matrix's output and the adapter's, which are added, and the thin product before and after scaling; with
-      // dropout the mask and what it leaves of the input.
-      let size = 2 * linear.weight.shape[0] + 2 * rank + (hasDropout ? 2 * linear.weight.shape[1] : 0)
+      // The thin product; with dropout the mask and what it leaves of the input. The outputs are added and let go.
+      let size = rank + (hasDropout ? 2 * linear.weight.shape[1] : 0)
       if linear.name.contains(".self_attn.") {
         attentionAdapters += size
       } else {
@@ -120,13 +119,13 @@ private struct Sizes {
     hasHeadNorms = config.queryKeyNorm
   }
 
-  /// Normed input, q, k and v before and after rotation, what attention gives, its projection, the sum.
+  /// Normed input, rotated q and k, v, what attention gives, the sum. What no gradient needs is let go.
   private var attention: Int {
-    3 * hidden + 3 * queries + 3 * keys + (hasHeadNorms ? queries + keys : 0)
+    2 * hidden + 2 * queries + 2 * keys + (hasHeadNorms ? queries + keys : 0)
   }
 
-  /// Normed input, gate, up, their product, its projection, the sum.
-  private var feedForward: Int { 3 * hidden + 3 * intermediate }
+  /// Normed input, gate, up, their product, the sum.
+  private var feedForward: Int { 2 * hidden + 3 * intermediate }
 
   /// What the tape holds on to after the forward pass.
   func keptPerRow(_ checkpointing: Checkpointing) -> Int {

@@ -68,7 +68,7 @@ import Train
     #expect(try fitting(smallest).maxRows >= longest)
     let error = #expect(throws: ModelError.self) { try fitting(smallest - 1) }
     #expect(
-      "\(error!)".contains("300 tokens") && "\(error!)".contains("GB") && "\(error!)".contains("adapter"))
+      "\(error!)".contains("300 tokens") && "\(error!)".contains("MB") && "\(error!)".contains("adapter"))
     #expect(throws: ModelError.self) { try fitting(totals[1] / 4, .off) }
   }
 

@@ -27,7 +27,9 @@ func step(_ report: Report, _ options: Options) throws {
       note:
         "\(sizes.positions)×\(sizes.rollouts)×\(sizes.tokens) tokens, \(Report.format(laps.rolloutRate)) tokens/s"
     )
-    report.add("\(round): forward and backward", laps.backward, "s", note: "\(laps.rows) rows, checkpointing \(options.checkpointing.rawValue)")
+    report.add(
+      "\(round): forward and backward", laps.backward, "s",
+      note: "\(laps.rows) rows, checkpointing \(options.checkpointing.rawValue)")
     report.add("\(round): optimiser", laps.optimiser, "s")
     report.add("\(round): total", laps.total, "s", targets: isFirst ? [.times(5, than: "PyTorch")] : [])
   }
