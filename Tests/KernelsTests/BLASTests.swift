@@ -18,7 +18,10 @@ import Kernels
   func productsWithStrides(transposeA: Bool, transposeB: Bool) {
     BLAS.prepare()
     var random = Random(1)
-    let sizes = [(1, 1, 1), (1, 17, 5), (7, 1, 3), (13, 9, 21), (64, 48, 33), (130, 70, 65), (3, 4, 0)]
+    let sizes = [
+      (1, 1, 1), (1, 17, 5), (7, 1, 3), (13, 9, 21), (64, 48, 33), (130, 70, 65), (3, 4, 0), (9, 11, 385),
+      (5, 3, 1023),
+    ]
     for (m, n, k) in sizes {
       for gap in [0, 5] {
         for (alpha, beta) in [(Float(1), Float(0)), (0.5, 1), (-2, 0.25)] {
@@ -56,6 +59,38 @@ import Kernels
           }
           expectClose(c, expected, 1e-5, "\(m)×\(n)×\(k), gap \(gap), alpha \(alpha), beta \(beta)")
         }
+      }
+    }
+  }
+
+  /// OpenBLAS is held to one thread in a parallel region.
+  @Test(.enabled(if: BLAS.status.isIndependentOfThreads)) func bitsDoNotDependOnTheNumberOfThreads() {
+    var random = Random(2)
+    for inner in [300, 384, 385, 450, 500, 512, 769, 1000, 1500] {
+      for (isTransposedA, isTransposedB) in [(false, true), (false, false), (true, false)] {
+        let (m, n) = (Int.random(in: 60...300, using: &random), Int.random(in: 60...300, using: &random))
+        var (a, b) = (random.floats(m * inner), random.floats(n * inner))
+        var results = [[Float]](repeating: [Float](repeating: .nan, count: m * n), count: 2)
+        func multiply(_ c: UnsafeMutablePointer<Float>) {
+          a.withUnsafeMutableBufferPointer { a in
+            b.withUnsafeMutableBufferPointer { b in
+              let x = Matrix(
+                a.baseAddress!, rows: isTransposedA ? inner : m, columns: isTransposedA ? m : inner)
+              let y = Matrix(
+                b.baseAddress!, rows: isTransposedB ? n : inner, columns: isTransposedB ? inner : n)
+              BLAS.multiply(
+                isTransposedA ? x.transposed : x, isTransposedB ? y.transposed : y,
+                into: Matrix(c, rows: m, columns: n))
+            }
+          }
+        }
+        multiply(&results[0])
+        results[1].withUnsafeMutableBufferPointer { c in
+          let c = c.baseAddress!
+          // Two pieces make a region; the first one has the product.
+          ThreadPool.shared.forEach(count: 2, grain: 1) { if $0.lowerBound == 0 { multiply(c) } }
+        }
+        #expect(results[0] == results[1], "\(m)×\(n)×\(inner)")
       }
     }
   }
