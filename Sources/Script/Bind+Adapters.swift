@@ -6,6 +6,9 @@ import Train
 extension Registry {
   /// Methods of `Model` that add, save, load, merge and remove adapters.
   func addAdapters(_ type: LuaType<LanguageModel>) {
+    type.property("adapter_rank", "integer?", "Rank of the model's adapters; nil if it has none.") {
+      model, stack in try stack.return(model.network.adapterConfig?.rank)
+    }
     type.method(
       "add_adapter",
       """

@@ -336,6 +336,7 @@ function Run:save(dir)
   local temporary = dir .. ".tmp"
   mid.mkdir(temporary)
   own.model:save(temporary)
+  if own.model.adapter_rank then own.model:save_adapter(temporary .. "/adapter") end
   own.optimizer:save(temporary)
   journal.write(temporary .. "/trainer_state.json", {
     name = own.name, step = own.t, steps = own.T, seed = own.seed, num_tokens = own.num_tokens,
