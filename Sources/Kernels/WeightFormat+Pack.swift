@@ -9,21 +9,9 @@ extension WeightFormat {
   public func pack(_ source: UnsafePointer<Float>, into target: UnsafeMutableRawPointer, count: Int) {
     switch self {
     case .f32: target.copyMemory(from: source, byteCount: 4 * count)
-    case .bf16: Self.packBF16(source, target.assumingMemoryBound(to: UInt16.self), count)
+    case .bf16: BFloat16Kernels.encode(source, into: target.assumingMemoryBound(to: UInt16.self), count)
     case .q8_0: for b in 0..<count / 32 { Self.packQ8(source + 32 * b, target + 34 * b) }
     default: preconditionFailure("weights are not packed as \(name)")
-    }
-  }
-
-  /// Round to nearest even; a NaN stays one.
-  private static func packBF16(
-    _ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<UInt16>, _ count: Int
-  ) {
-    for i in 0..<count {
-      let bits = source[i].bitPattern
-      let rounded = (bits &+ 0x7fff &+ ((bits >> 16) & 1)) >> 16
-      let isNaN = bits & 0x7fff_ffff > 0x7f80_0000
-      target[i] = UInt16(truncatingIfNeeded: isNaN ? (bits >> 16) | 0x40 : rounded)
     }
   }
 

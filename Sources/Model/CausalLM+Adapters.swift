@@ -149,19 +149,11 @@ extension CausalLM {
     let config = try AdapterConfig(folder: folder)
     try check(config)
     let file = try SafetensorsFile(path: "\(folder)/\(AdapterConfig.weightsName)")
-    func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
-      guard try file.shape(of: name) == shape else {
-        throw ModelError("\(file.path): \(name) has shape \(try file.shape(of: name)), expected \(shape)")
-      }
-      let tensor = Tensor(uninitialized: shape)
-      try file.read(name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
-      return tensor
-    }
     var loaded: [(Linear, LowRankAdapter)] = []
     for (number, linear) in targets(of: config).enumerated() {
       let (prefix, shape) = ("base_model.model.\(linear.name)", linear.weight.shape)
-      let a = try tensor("\(prefix).lora_A.weight", [config.rank, shape[1]])
-      let b = try tensor("\(prefix).lora_B.weight", [shape[0], config.rank])
+      let a = try file.tensor("\(prefix).lora_A.weight", [config.rank, shape[1]])
+      let b = try file.tensor("\(prefix).lora_B.weight", [shape[0], config.rank])
       loaded.append((linear, LowRankAdapter(a: a, b: b, scale: config.scale, number: number)))
     }
     guard file.names.count == 2 * loaded.count else {

@@ -24,24 +24,17 @@ extension AdamW {
   /// - Throws: if the file is damaged or belongs to other parameters; then nothing was changed.
   public func load(from folder: String) throws {
     let file = try SafetensorsFile(path: "\(folder)/\(Self.fileName)")
-    func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
-      guard try file.shape(of: name) == shape else {
-        throw ModelError("\(file.path): \(name) has shape \(try file.shape(of: name)), expected \(shape)")
-      }
-      let tensor = Tensor(uninitialized: shape)
-      try file.read(name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
-      return tensor
-    }
     var loaded: [String: (first: Tensor, second: Tensor)] = [:]
     let names = Set(file.names)
     for (name, parameter) in parameters where names.contains("exp_avg.\(name)") {
       loaded[name] = (
-        try tensor("exp_avg.\(name)", parameter.shape), try tensor("exp_avg_sq.\(name)", parameter.shape)
+        try file.tensor("exp_avg.\(name)", parameter.shape),
+        try file.tensor("exp_avg_sq.\(name)", parameter.shape)
       )
     }
     guard names.count == 2 * loaded.count + 1 else {
       throw ModelError("\(file.path): it holds the state of parameters that this model does not have")
     }
-    restore(stepCount: Int(try tensor("step", []).item()), moments: loaded)
+    restore(stepCount: Int(try file.tensor("step", []).item()), moments: loaded)
   }
 }

@@ -1,5 +1,6 @@
 // Where weights come from, whatever the file format.
 import Kernels
+import Tensor
 
 /// A named tensor and its shape; rows first, as in the checkpoint (`[out_features, in_features]`).
 public struct WeightInfo: Sendable, Equatable {
@@ -48,6 +49,17 @@ extension WeightSource {
       try read(name, into: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
       initialized = count
     }
+  }
+
+  /// The values of `name`, which must have the given shape.
+  package func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
+    let found = try self.shape(of: name)
+    guard found == shape else {
+      throw ModelError("\(path): \(name) has shape \(found), expected \(shape)")
+    }
+    let tensor = Tensor(uninitialized: shape)
+    try read(name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
+    return tensor
   }
 
   /// Checks the request of a `read` and returns the number of elements of a row.
