@@ -49,6 +49,9 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
   /// Bytes of a row of `columns` elements, a multiple of `blockLength`.
   public func rowBytes(_ columns: Int) -> Int { columns / blockLength * blockSize }
 
+  /// Whether this is the shape of a matrix whose rows are whole blocks.
+  public func holds(_ shape: [Int]) -> Bool { shape.count == 2 && shape[1] % blockLength == 0 }
+
   /// Converts `count` elements, whole blocks, at `source`, which need not be aligned.
   public func expand(_ source: UnsafeRawPointer, into output: UnsafeMutablePointer<Float>, count: Int) {
     let blocks = count / blockLength

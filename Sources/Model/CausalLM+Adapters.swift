@@ -76,11 +76,8 @@ extension CausalLM {
   /// W + α/r · B·A in 32 bits for every matrix that has an adapter, by its checkpoint name.
   var mergedWeights: [String: Weight] {
     var merged: [String: Weight] = [:]
-    for linear in linears {
-      guard let adapter = linear.adapter else { continue }
-      let sum = linear.weight.expanded()
-      adapter.addProduct(to: sum)
-      merged[linear.name + ".weight"] = Weight(sum)
+    for linear in linears where linear.adapter != nil {
+      merged[linear.name + ".weight"] = Weight(linear.mergedValues())
     }
     return merged
   }
@@ -90,10 +87,9 @@ extension CausalLM {
     guard let weight = weights.first(where: { $0.name == name })?.weight else {
       throw ModelError("there is no weight \(name)")
     }
-    let adapter = linears.first { $0.name + ".weight" == name }?.adapter
+    let adapted = linears.first { $0.adapter != nil && $0.name + ".weight" == name }
     // Training works on the master copy where there is one: that is what is saved.
-    let values = adapter == nil ? weight.tensor ?? weight.expanded() : weight.expanded()
-    adapter?.addProduct(to: values)
+    let values = adapted?.mergedValues() ?? weight.tensor ?? weight.expanded()
     try sink(UnsafeBufferPointer(start: values.pointer, count: values.count))
   }
 
@@ -164,6 +160,15 @@ extension CausalLM {
     for (linear, adapter) in loaded { linear.adapter = adapter }
     adapterConfig = config
     freeze()
+  }
+}
+
+extension Linear {
+  /// W + α/r · B·A in 32 bits, W alone without an adapter.
+  fileprivate func mergedValues() -> Tensor {
+    let sum = weight.expanded()
+    adapter?.addProduct(to: sum)
+    return sum
   }
 }
 

@@ -114,8 +114,7 @@ public final class CausalLM: @unchecked Sendable {
     if let known = shadows.withLock({ $0[storage] }) { return known }
     var packed: [String: Weight] = [:]
     for (name, weight) in weights {
-      let isMatrix = weight.shape.count == 2 && weight.shape[1] % format.blockLength == 0
-      guard isMatrix, weight.format == .f32, let tensor = weight.tensor else {
+      guard format.holds(weight.shape), weight.format == .f32, let tensor = weight.tensor else {
         packed[name] = weight
         continue
       }
@@ -137,8 +136,7 @@ public final class CausalLM: @unchecked Sendable {
     for (name, original) in weights {
       let weight = merged[name] ?? original
       let format = storage.format ?? weight.format
-      let isMatrix = weight.shape.count == 2 && weight.shape[1] % format.blockLength == 0
-      if !isMatrix || format == .f32 {
+      if !format.holds(weight.shape) || format == .f32 {
         copies[name] = Weight(weight.expanded())
       } else {
         copies[name] = try weight.copy(as: format)

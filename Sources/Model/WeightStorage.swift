@@ -31,7 +31,7 @@ extension Weight {
     let (name, shape) = (info.name, info.shape)
     let stored = try source.format(of: name)
     let format = storage.format ?? stored
-    guard shape.count == 2, format != .f32, shape[1] % format.blockLength == 0 else {
+    guard format != .f32, format.holds(shape) else {
       let tensor = Tensor(uninitialized: shape)
       try source.read(name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
       self.init(tensor)

@@ -31,7 +31,7 @@ public final class Weight: @unchecked Sendable {
   /// - Throws: if rows are no whole blocks of the format.
   public init(master: Tensor, format: WeightFormat) throws(TensorError) {
     precondition(format.isPackable && master.isContiguous)
-    guard master.rank == 2, master.shape[1] % format.blockLength == 0 else {
+    guard format.holds(master.shape) else {
       throw TensorError(
         "\(format.name): expected a matrix with rows of a multiple of \(format.blockLength), got \(master.shape)"
       )
@@ -94,7 +94,7 @@ public final class Weight: @unchecked Sendable {
 
   /// A frozen copy in a format that `isPackable`, f32 included.
   public func copy(as format: WeightFormat) throws(TensorError) -> Weight {
-    guard shape[1] % format.blockLength == 0 else {
+    guard format.holds(shape) else {
       throw TensorError(
         "\(format.name): expected a matrix with rows of a multiple of \(format.blockLength), got \(shape)")
     }
