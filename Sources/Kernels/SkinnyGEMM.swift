@@ -36,10 +36,10 @@ public enum SkinnyGEMM {
         let count = min(tile, range.upperBound - n)
         if weight.format == .f32 {
           let rows = UnsafeRawPointer(weight.row(n)).assumingMemoryBound(to: Float.self)
-          multiply(x, rows, count, K, y, n, fromMemory: true)
+          multiply(x, rows, count, K, y, n, ahead: rows + tile * K)
         } else {
           weight.expand(n..<n + count, into: expanded)
-          multiply(x, expanded, count, K, y, n, fromMemory: false)
+          multiply(x, expanded, count, K, y, n, ahead: nil)
         }
         n += count
       }
@@ -47,8 +47,11 @@ public enum SkinnyGEMM {
   }
 
   /// All input rows with `count` ≤ 6 weight rows, the results going to columns from `n` on.
+  ///
+  /// - Parameter ahead: the tile of weights that comes next, where it must come from memory.
   private static func multiply(
-    _ x: Matrix, _ w: UnsafePointer<Float>, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int, fromMemory: Bool
+    _ x: Matrix, _ w: UnsafePointer<Float>, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int,
+    ahead: UnsafePointer<Float>?
   ) {
     let input = UnsafePointer(x.pointer)
     guard count == tile else {
@@ -59,21 +62,46 @@ public enum SkinnyGEMM {
       }
       return
     }
+    var prefetch = Prefetch(ahead, passes: (x.rows + 3) / 4, tileCount: tile * K)
     var m = 0
-    // Only the first pass over the weights waits for memory; it also asks for those of the tiles that come next.
-    if x.rows >= 4 {
-      sixByFour(
-        input, x.stride, w, K, y.pointer + n, y.stride, prefetch: fromMemory)
-      m = 4
-    }
     while m + 4 <= x.rows {
-      sixByFour(
-        input + m * x.stride, x.stride, w, K, y.pointer + m * y.stride + n, y.stride, prefetch: false)
+      sixByFour(input + m * x.stride, x.stride, w, K, y.pointer + m * y.stride + n, y.stride, &prefetch)
       m += 4
     }
     while m < x.rows {
-      sixByOne(input + m * x.stride, w, K, y.pointer + m * y.stride + n, prefetch: fromMemory && m < 4)
+      sixByOne(input + m * x.stride, w, K, y.pointer + m * y.stride + n, &prefetch)
       m += 1
+    }
+  }
+
+  /// Asks for the memory of coming tiles, evenly over the passes through this one: rows are too short for the processor
+  /// to see a pattern, and only so many requests can be under way at a time.
+  private struct Prefetch {
+    private var next: UnsafePointer<Float>?
+    private let passes: Int
+    private let tileCount: Int
+
+    init(_ start: UnsafePointer<Float>?, passes: Int, tileCount: Int) {
+      (next, self.passes, self.tileCount) = (start, passes, tileCount)
+    }
+
+    /// The part that belongs to sixteen columns of a pass.
+    @inline(__always)
+    mutating func step() {
+      guard let line = next else { return }
+      if passes == 1 {
+        // A lone pass has too little time for one tile, and a request may be dropped when many are under way.
+        for j in 0..<tile {
+          mt_prefetch(line + 16 &* j)
+          mt_prefetch(line + (tileCount &+ 16 &* j))
+        }
+        next = line + 16 &* tile
+      } else {
+        mt_prefetch(line)
+        if passes < tile { mt_prefetch(line + 16) }
+        if passes < tile / 2 { mt_prefetch(line + 32) }
+        next = line + (passes < tile / 2 ? 48 : passes < tile ? 32 : 16)
+      }
     }
   }
 
@@ -91,20 +119,11 @@ public enum SkinnyGEMM {
       c = multiplyAdd(w, x.2, c)
       d = multiplyAdd(w, x.3, d)
     }
-
-    @inline(__always)
-    func store(_ y: UnsafeMutablePointer<Float>, _ stride: Int) {
-      let sums = horizontalSums(a, b, c, d)
-      y[0] = sums[0]
-      y[stride] = sums[1]
-      y[2 * stride] = sums[2]
-      y[3 * stride] = sums[3]
-    }
   }
 
   private static func sixByFour(
     _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ K: Int,
-    _ y: UnsafeMutablePointer<Float>, _ ys: Int, prefetch: Bool
+    _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ prefetch: inout Prefetch
   ) {
     var (r0, r1, r2, r3, r4, r5) = (Four(), Four(), Four(), Four(), Four(), Four())
     let (x0, x1, x2, x3) = (x, x + xs, x + 2 * xs, x + 3 * xs)
@@ -118,24 +137,37 @@ public enum SkinnyGEMM {
       r4.add(load(w4), inputs)
       r5.add(load(w5), inputs)
     }
+    var ahead = prefetch
     var k = 0
-    while k + 16 <= K {
-      if prefetch { prefetchAhead(w + k, K) }
+    while k &+ 16 <= K {
+      ahead.step()
       step { $0.vector(k) }
-      k += 16
+      k &+= 16
     }
+    prefetch = ahead
     if k < K { step { $0.partial(k, K - k) } }
-    r0.store(y, ys)
-    r1.store(y + 1, ys)
-    r2.store(y + 2, ys)
-    r3.store(y + 3, ys)
-    r4.store(y + 4, ys)
-    r5.store(y + 5, ys)
+    // Quarters of what follows are inputs, elements weights.
+    let four = mt_add_quarters(
+      mt_add_quarters(quarterSums(r0.a, r1.a, r2.a, r3.a), quarterSums(r0.b, r1.b, r2.b, r3.b)),
+      mt_add_quarters(quarterSums(r0.c, r1.c, r2.c, r3.c), quarterSums(r0.d, r1.d, r2.d, r3.d)))
+    let two = mt_add_quarters(
+      mt_add_quarters(quarterSums(r4.a, r5.a, r4.b, r5.b), quarterSums(r4.c, r5.c, r4.d, r5.d)), .zero)
+    store(four.lowHalf.lowHalf, two.lowHalf.lowHalf.lowHalf, y)
+    store(four.lowHalf.highHalf, two.lowHalf.lowHalf.highHalf, y + ys)
+    store(four.highHalf.lowHalf, two.lowHalf.highHalf.lowHalf, y + 2 * ys)
+    store(four.highHalf.highHalf, two.lowHalf.highHalf.highHalf, y + 3 * ys)
+  }
+
+  /// The six results of one input row.
+  @inline(__always)
+  private static func store(_ four: SIMD4<Float>, _ two: SIMD2<Float>, _ y: UnsafeMutablePointer<Float>) {
+    UnsafeMutableRawPointer(y).storeBytes(of: four, as: SIMD4<Float>.self)
+    UnsafeMutableRawPointer(y + 4).storeBytes(of: two, as: SIMD2<Float>.self)
   }
 
   private static func sixByOne(
     _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ K: Int, _ y: UnsafeMutablePointer<Float>,
-    prefetch: Bool
+    _ prefetch: inout Prefetch
   ) {
     var (a, b, c, d) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
     var (e, f) = (Vector.zero, Vector.zero)
@@ -149,15 +181,16 @@ public enum SkinnyGEMM {
       e = multiplyAdd(load(w4), input, e)
       f = multiplyAdd(load(w5), input, f)
     }
+    var ahead = prefetch
     var k = 0
-    while k + 16 <= K {
-      if prefetch { prefetchAhead(w + k, K) }
+    while k &+ 16 <= K {
+      ahead.step()
       step { $0.vector(k) }
-      k += 16
+      k &+= 16
     }
+    prefetch = ahead
     if k < K { step { $0.partial(k, K - k) } }
-    let (first, rest) = (horizontalSums(a, b, c, d), horizontalSums(e, f, .zero, .zero))
-    (y[0], y[1], y[2], y[3], y[4], y[5]) = (first[0], first[1], first[2], first[3], rest[0], rest[1])
+    store(horizontalSums(a, b, c, d), horizontalSums(e, f, e, f).lowHalf, y)
   }
 
   private static func one(_ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ K: Int) -> Float {
@@ -169,15 +202,5 @@ public enum SkinnyGEMM {
     }
     if k < K { sum = multiplyAdd(w.partial(k, K - k), x.partial(k, K - k), sum) }
     return horizontalSum(sum)
-  }
-
-  /// Asks for six weight rows one and two tiles ahead: rows are too short for the processor to see a pattern, and a
-  /// request may be dropped when many are under way, so each line is asked for twice.
-  @inline(__always)
-  private static func prefetchAhead(_ w: UnsafePointer<Float>, _ K: Int) {
-    for j in tile..<2 * tile {
-      mt_prefetch(w + j * K)
-      mt_prefetch(w + (tile + j) * K)
-    }
   }
 }

@@ -89,30 +89,20 @@ func logistic(_ x: Vector) -> Vector { 1 / (1 + exponential(-x)) }
 
 /// The sum of the elements, added up in the order that `horizontalSums` has.
 @inline(__always)
-func horizontalSum(_ a: Vector) -> Float {
-  let eight = a.lowHalf + a.highHalf
-  let four = eight.lowHalf + eight.highHalf
-  let two = four.evenHalf + four.oddHalf
-  return two.x + two.y
-}
+func horizontalSum(_ a: Vector) -> Float { horizontalSums(a, a, a, a)[0] }
 
 /// The sums of the elements of four vectors. Each is added up in the same order.
 @inline(__always)
 func horizontalSums(_ a: Vector, _ b: Vector, _ c: Vector, _ d: Vector) -> SIMD4<Float> {
-  let (x, y) = (fold(a, b), fold(c, d))
-  let pairs =
-    SIMD8(lowHalf: x.evenHalf, highHalf: y.evenHalf) + SIMD8(lowHalf: x.oddHalf, highHalf: y.oddHalf)
-  return pairs.evenHalf + pairs.oddHalf
+  let quarters = quarterSums(a, b, c, d)
+  let halves = mt_add_quarters(quarters, quarters)
+  return mt_add_quarters(halves, halves).lowHalf.lowHalf
 }
 
-/// Four partial sums of each of two vectors.
+/// In each quarter what that quarter of each of the four vectors adds up to.
 @inline(__always)
-private func fold(_ a: Vector, _ b: Vector) -> SIMD8<Float> {
-  typealias Halves = (SIMD8<Float>, SIMD8<Float>)
-  typealias Quarters = (SIMD4<Float>, SIMD4<Float>)
-  let (x, y) = (unsafeBitCast(a, to: Halves.self), unsafeBitCast(b, to: Halves.self))
-  let (p, q) = (unsafeBitCast(x.0 + x.1, to: Quarters.self), unsafeBitCast(y.0 + y.1, to: Quarters.self))
-  return SIMD8(lowHalf: p.0, highHalf: q.0) + SIMD8(lowHalf: p.1, highHalf: q.1)
+func quarterSums(_ a: Vector, _ b: Vector, _ c: Vector, _ d: Vector) -> Vector {
+  mt_add_halves_of_quarters(mt_add_within_pair(a, b), mt_add_within_pair(c, d))
 }
 
 /// The largest element of a vector without NaN.
