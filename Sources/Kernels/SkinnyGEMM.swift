@@ -39,6 +39,8 @@ public enum SkinnyGEMM {
           multiply(x, rows, count, K, y, n, ahead: rows + tile * K)
         } else {
           weight.expand(n..<n + count, into: expanded)
+          let (next, bytes) = (weight.row(n + tile), tile * weight.format.rowBytes(K))
+          for line in stride(from: 0, to: bytes, by: 64) { mt_prefetch(next + line) }
           multiply(x, expanded, count, K, y, n, ahead: nil)
         }
         n += count

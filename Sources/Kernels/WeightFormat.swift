@@ -93,23 +93,23 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
     }
   }
 
-  // Elements j and j + 16 of a 32-block share byte j: low and high half.
+  // Elements j and j + 16 of a 32-block share byte j: low and high half. Four bits are a number of sixteen, so what they
+  // stand for is computed once for a block and looked up, with the same results as element by element.
+
+  @inline(__always)
+  private static func lookUp(_ table: Vector, _ quants: Input, _ output: Output) {
+    output.store(mt_look_up_low_halves(table, quants), 0)
+    output.store(mt_look_up_high_halves(table, quants), 16)
+  }
 
   @inline(__always)
   private static func q4_0(_ block: Input, _ output: Output) {
-    let d = half(block, 0)
-    let quants = block + 2
-    output.store((mt_float_from_low_halves(quants) - 8) * d, 0)
-    output.store((mt_float_from_high_halves(quants) - 8) * d, 16)
+    lookUp((mt_four_bits() - 8) * half(block, 0), block + 2, output)
   }
 
   @inline(__always)
   private static func q4_1(_ block: Input, _ output: Output) {
-    let d = half(block, 0)
-    let m = half(block, 2)
-    let quants = block + 4
-    output.store(mt_float_from_low_halves(quants) * d + m, 0)
-    output.store(mt_float_from_high_halves(quants) * d + m, 16)
+    lookUp(mt_four_bits() * half(block, 0) + half(block, 2), block + 4, output)
   }
 
   /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
@@ -173,11 +173,11 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
       let target = output + 64 * pair
       let (scale0, minimum0) = scaleAndMinimum(block + 4, 2 * pair)
       let (scale1, minimum1) = scaleAndMinimum(block + 4, 2 * pair + 1)
-      let (d0, m0, d1, m1) = (d * scale0, dmin * minimum0, d * scale1, dmin * minimum1)
-      for part in 0..<2 {
-        let half = 16 * part
-        target.store(d0 * mt_float_from_low_halves(quants + half) - m0, half)
-        target.store(d1 * mt_float_from_high_halves(quants + half) - m1, half + 32)
+      let low = d * scale0 * mt_four_bits() - dmin * minimum0
+      let high = d * scale1 * mt_four_bits() - dmin * minimum1
+      for part in stride(from: 0, to: 32, by: 16) {
+        target.store(mt_look_up_low_halves(low, quants + part), part)
+        target.store(mt_look_up_high_halves(high, quants + part), part + 32)
       }
     }
   }
