@@ -1,6 +1,6 @@
 // The pool that runs everything which is not a large matrix product: attention, row-wise kernels, sampling.
 //
-// Threads spin for a few microseconds after a region, because the next one usually follows at once, and then park,
+// Threads spin for some ten microseconds after a region, because the next one usually follows at once, and then park,
 // because OpenBLAS's own threads need the processors. Work is handed out in pieces whose bounds depend on the size
 // of the problem alone, never on the number of threads, so that results do not depend on it either.
 import Glibc
@@ -27,7 +27,7 @@ public final class ThreadPool: @unchecked Sendable {
   private var body: ((Int, Int) -> Void)?
   private var pieces = 0
 
-  private static let spins = 4_000
+  private static let spins = 30_000
 
   package init(threadCount: Int) {
     self.threadCount = threadCount
