@@ -5,6 +5,10 @@
 #include <stdint.h>
 #ifdef __AVX512F__
 #include <immintrin.h>
+/// Registers that hold a vector of sixteen floats.
+#define MT_VECTOR_REGISTERS 32
+#else
+#define MT_VECTOR_REGISTERS 8
 #endif
 
 typedef float mt_float16 __attribute__((ext_vector_type(16)));

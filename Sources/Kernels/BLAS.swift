@@ -37,6 +37,11 @@ public struct Matrix {
 }
 
 extension Matrix {
+  /// Some of the rows as they lie in memory.
+  func rows(_ range: Range<Int>) -> Matrix {
+    Matrix(pointer + range.lowerBound * stride, rows: range.count, columns: columns, stride: stride)
+  }
+
   /// The part of an operand that a range of the inner size is about.
   fileprivate func inner(_ range: Range<Int>, isLeft: Bool) -> Matrix {
     var part = self

@@ -1,7 +1,8 @@
 // Weights as they lie in memory, in any storage format, and the two products of a linear layer with them.
 //
-// Arithmetic is in 32 bits whatever the storage: a weight is expanded, exactly, where it is used. Few rows go through
-// `SkinnyGEMM`, which streams every weight once; many rows through OpenBLAS, packed weights a panel at a time.
+// Arithmetic is in 32 bits whatever the storage: a weight is expanded, exactly, where it is used. `TiledGEMM` computes
+// the results, OpenBLAS the gradients (and, on processors with few registers, results of many rows), packed weights a
+// panel at a time.
 
 /// A weight matrix (N, K) in memory that somebody else owns, one row per output.
 public struct WeightRows {
@@ -39,7 +40,7 @@ public enum LinearKernels {
 
   /// Floats of scratch memory that a product of M rows needs.
   public static func scratchCount(rows M: Int, weight: WeightRows, backward: Bool = false) -> Int {
-    if !backward, M <= SkinnyGEMM.maximumRows { return SkinnyGEMM.scratchCount(weight) }
+    if !backward, M <= TiledGEMM.maximumRows { return TiledGEMM.scratchCount(weight) }
     return weight.format == .f32 ? 0 : min(panelRows, weight.rows) * weight.columns
   }
 
@@ -47,8 +48,8 @@ public enum LinearKernels {
   public static func multiply(
     _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
   ) {
-    if x.rows <= SkinnyGEMM.maximumRows {
-      return SkinnyGEMM.multiply(x, weight, into: y, scratch: scratch)
+    if x.rows <= TiledGEMM.maximumRows {
+      return TiledGEMM.multiply(x, weight, into: y, scratch: scratch)
     }
     forEachPanel(weight, scratch) { panel, range in
       let columns = Matrix(y.pointer + range.lowerBound, rows: y.rows, columns: range.count, stride: y.stride)

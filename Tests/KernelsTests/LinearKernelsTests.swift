@@ -120,7 +120,7 @@ struct RandomWeight {
 }
 
 @Suite struct LinearKernelsTests {
-  private static let counts = Array(1...9) + [31, 32, 63, 64, 65, 200]
+  private static let counts = Array(1...9) + [31, 32, 63, 64, 65, 200, 515]
 
   private static func widths(_ format: WeightFormat) -> [Int] {
     switch format.blockLength {
@@ -212,11 +212,12 @@ struct RandomWeight {
     for N in [1, 6, 50, 200] {
       for K in Self.widths(format) {
         let weight = RandomWeight(format, rows: N, columns: K, &random)
-        let x = random.floats(SkinnyGEMM.maximumRows * K)
-        let alone = (0..<SkinnyGEMM.maximumRows).map { m in
+        let counts = Self.counts.filter { $0 <= TiledGEMM.maximumRows }
+        let x = random.floats(counts.max()! * K)
+        let alone = (0..<counts.max()!).map { m in
           weight.product(Array(x[m * K..<(m + 1) * K]), 1).map(\.bitPattern)
         }
-        for M in Self.counts where M <= SkinnyGEMM.maximumRows {
+        for M in counts {
           let rows = Array(x[..<(M * K)])
           let together = weight.product(rows, M)
           let serial = ThreadPool.serially { weight.product(rows, M) }

@@ -1,4 +1,4 @@
-// Products of few rows with a large weight matrix, as decoding has them.
+// Products with a weight matrix, tile by tile: made for the few rows of decoding, as fast for many.
 //
 // OpenBLAS packs both operands first, which costs as much as the product itself when there are few rows. Here six
 // weight rows at a time meet four input rows, 24 running sums in registers, each weight read once from where it lies.
@@ -6,10 +6,14 @@
 // same sum in the same order whatever the number of rows and threads: a sample does not depend on its batch.
 import CIntrinsics
 
-/// `y = x · wᵀ` for few rows of x.
-public enum SkinnyGEMM {
-  /// Most rows that this way is used for. From here on OpenBLAS was as fast on the shapes measured, see LOG.md.
-  public static let maximumRows = 64
+/// `y = x · wᵀ`.
+public enum TiledGEMM {
+  /// Most rows that this way is used for: where registers hold the running sums, it is faster than OpenBLAS for any
+  /// number; where they do not, for few, see LOG.md.
+  public static let maximumRows = MT_VECTOR_REGISTERS >= 32 ? Int.max : 64
+
+  /// Rows that meet all weights before the next ones do: as many as the second-level cache and its streams can feed.
+  private static let blockRows = 512
 
   /// Weight rows in one tile.
   private static let tile = 6
@@ -27,7 +31,18 @@ public enum SkinnyGEMM {
   public static func multiply(
     _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
   ) {
-    if x.rows == 0 { return }
+    // Blocks of even size, whole tiles but for the last.
+    let blocks = (x.rows + blockRows - 1) / blockRows
+    let rows = (x.rows + 4 * blocks - 1) / max(1, 4 * blocks) * 4
+    for start in stride(from: 0, to: x.rows, by: max(1, rows)) {
+      let range = start..<min(x.rows, start + rows)
+      multiplyBlock(x.rows(range), weight, into: y.rows(range), scratch: scratch)
+    }
+  }
+
+  private static func multiplyBlock(
+    _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
+  ) {
     let K = weight.columns
     ThreadPool.shared.forEach(count: weight.rows, grain: grain) { range, slot in
       let expanded = scratch + slot * tile * K
@@ -80,17 +95,18 @@ public enum SkinnyGEMM {
   /// to see a pattern, and only so many requests can be under way at a time.
   private struct Prefetch {
     private var next: UnsafePointer<Float>?
+    private let end: UnsafePointer<Float>?
     private let passes: Int
     private let tileCount: Int
 
     init(_ start: UnsafePointer<Float>?, passes: Int, tileCount: Int) {
-      (next, self.passes, self.tileCount) = (start, passes, tileCount)
+      (next, end, self.passes, self.tileCount) = (start, start.map { $0 + tileCount }, passes, tileCount)
     }
 
     /// The part that belongs to sixteen columns of a pass.
     @inline(__always)
     mutating func step() {
-      guard let line = next else { return }
+      guard let line = next, line < end.unsafelyUnwrapped else { return }
       if passes == 1 {
         // A lone pass has too little time for one tile, and a request may be dropped when many are under way.
         for j in 0..<tile {
