@@ -1,6 +1,6 @@
 // Recycled memory.
 //
-// Steps differ in their number of rows, so a block is also used for up to half its size, and before the pool grows it
+// Steps differ in their number of rows, so a block is also used for up to half its size, if not for long, and before the pool grows it
 // gives back what it keeps in sizes that nobody asks for: a process's memory follows its largest step, not the sum of
 // all sizes that there ever were.
 import Glibc
@@ -98,17 +98,22 @@ public final class BufferPool: @unchecked Sendable {
     return try body()
   }
 
-  package func take(bytes: Int) -> Block {
+  /// - Parameter isLasting: whether the block will be held for long; then it is at most a quarter too large.
+  package func take(bytes: Int, isLasting: Bool = false) -> Block {
     let size = Self.sizeClass(bytes)
-    if let block = obtain(size) { return block }
+    if let block = obtain(size, isLasting) { return block }
     if let letGo = onExhaustion.withLock({ $0 }) { letGo() }
-    guard let block = obtain(size) else { preconditionFailure("out of memory: \(size) bytes wanted") }
+    guard let block = obtain(size, isLasting) else {
+      preconditionFailure("out of memory: \(size) bytes wanted")
+    }
     return block
   }
 
-  private func obtain(_ size: Int) -> Block? {
+  private func obtain(_ size: Int, _ isLasting: Bool) -> Block? {
     locked {
-      guard let block = reuse(size) ?? allocate(size) else { return nil }
+      guard let block = reuse(size, upTo: isLasting ? size + size / 4 : 2 * size) ?? allocate(size) else {
+        return nil
+      }
       numbers.inUse += block.bytes
       numbers.peakInUse = max(numbers.peakInUse, numbers.inUse)
       numbers.peak = max(numbers.peak, numbers.inUse + numbers.cached)
@@ -125,10 +130,10 @@ public final class BufferPool: @unchecked Sendable {
     }
   }
 
-  /// The smallest kept block that fits and is at most twice as large.
-  private func reuse(_ size: Int) -> Block? {
+  /// The smallest kept block that fits and is not larger than `most`.
+  private func reuse(_ size: Int, upTo most: Int) -> Block? {
     var candidate = size
-    while candidate <= 2 * size {
+    while candidate <= most {
       if let start = free[candidate]?.popLast() {
         numbers.cached -= candidate
         return Block(start: start, bytes: candidate)
@@ -139,18 +144,16 @@ public final class BufferPool: @unchecked Sendable {
   }
 
   private func allocate(_ size: Int) -> Block? {
-    let isHuge = size >= Self.hugePage
-    if isHuge { release(atLeast: size) }
-    var start: UnsafeMutableRawPointer?
-    let alignment = isHuge ? Self.hugePage : 64
+    if size >= Self.hugePage { release(atLeast: size) }
     guard size <= limit - numbers.inUse - numbers.cached else { return nil }
-    if posix_memalign(&start, alignment, size) != 0 {
+    var start = Self.fromSystem(size)
+    if start == nil {
       release(atLeast: .max)
-      guard posix_memalign(&start, alignment, size) == 0 else { return nil }
+      start = Self.fromSystem(size)
     }
-    if isHuge { madvise(start, size, MADV_HUGEPAGE) }
+    guard let start else { return nil }
     numbers.systemAllocations += 1
-    return Block(start: start!, bytes: size)
+    return Block(start: start, bytes: size)
   }
 
   /// Gives kept blocks back to the system, the largest first, until these are so many bytes or none is left.
@@ -158,11 +161,32 @@ public final class BufferPool: @unchecked Sendable {
     var released = 0
     for size in free.keys.sorted(by: >) {
       while released < bytes, let start = free[size]?.popLast() {
-        Glibc.free(start)
+        Self.toSystem(start, size)
         released += size
       }
     }
     numbers.cached -= released
+  }
+
+  /// Memory from the system, at least aligned to a cache line; nil if there is none. Large blocks are mappings of their
+  /// own: given back they are gone, where the C library would keep the gaps that they leave.
+  private static func fromSystem(_ size: Int) -> UnsafeMutableRawPointer? {
+    guard size >= hugePage else {
+      var start: UnsafeMutableRawPointer?
+      return posix_memalign(&start, 64, size) == 0 ? start : nil
+    }
+    let mapped = mmap(nil, size + hugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let mapped, mapped != MAP_FAILED else { return nil }
+    let gap = -Int(bitPattern: mapped) & (hugePage - 1)
+    let start = mapped + gap
+    if gap > 0 { munmap(mapped, gap) }
+    if gap < hugePage { munmap(start + size, hugePage - gap) }
+    madvise(start, size, MADV_HUGEPAGE)
+    return start
+  }
+
+  private static func toSystem(_ start: UnsafeMutableRawPointer, _ size: Int) {
+    if size >= hugePage { munmap(start, size) } else { Glibc.free(start) }
   }
 
   /// Sizes in steps of an eighth of the power of two below: at most 12.5 % of a fresh block is unused.

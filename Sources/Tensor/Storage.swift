@@ -11,9 +11,11 @@ public final class Storage: @unchecked Sendable {
   static let empty = Storage(count: 0)
 
   /// Uninitialised memory for `count` floats.
-  public init(count: Int) {
+  ///
+  /// - Parameter isLasting: whether it will be held for long, as gradients are: then no much larger block is used.
+  public init(count: Int, isLasting: Bool = false) {
     self.count = count
-    block = BufferPool.shared.take(bytes: count * MemoryLayout<Float>.stride)
+    block = BufferPool.shared.take(bytes: count * MemoryLayout<Float>.stride, isLasting: isLasting)
     pointer = block.start.assumingMemoryBound(to: Float.self)
   }
 

@@ -115,7 +115,8 @@ extension Tensor {
     if let gradient = pendingGradient {
       body(gradient.pointer, 1)
     } else {
-      let gradient = Tensor(uninitialized: shape)
+      // A leaf keeps its gradient until the optimiser is done.
+      let gradient = Tensor(storage: Storage(count: count, isLasting: node == nil), shape: shape)
       body(gradient.pointer, 0)
       pendingGradient = gradient
     }
