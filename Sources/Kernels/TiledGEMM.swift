@@ -45,6 +45,10 @@ public enum TiledGEMM {
   ) {
     let K = weight.columns
     ThreadPool.shared.forEach(count: weight.rows, grain: grain) { range, slot in
+      if x.rows == 1, weight.format.hasDot {
+        for n in range { y.pointer[n] = weight.format.dot(weight.row(n), x.pointer, count: K) }
+        return
+      }
       let expanded = scratch + slot * tile * K
       var n = range.lowerBound
       while n < range.upperBound {

@@ -61,17 +61,56 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
     case .f16:
       for i in 0..<count { output[i] = Float(source.loadUnaligned(fromByteOffset: 2 * i, as: Float16.self)) }
     case .bf16: Self.bf16(source, output, count)
-    case .q4_0: for b in 0..<blocks { Self.q4_0(bytes + 18 * b, output + 32 * b) }
-    case .q4_1: for b in 0..<blocks { Self.q4_1(bytes + 20 * b, output + 32 * b) }
+    case .q4_0: for b in 0..<blocks { Self.store(Self.q4_0(bytes + 18 * b), output + 32 * b) }
+    case .q4_1: for b in 0..<blocks { Self.store(Self.q4_1(bytes + 20 * b), output + 32 * b) }
     case .q5_0: for b in 0..<blocks { Self.q5_0(bytes + 22 * b, output + 32 * b) }
     case .q5_1: for b in 0..<blocks { Self.q5_1(bytes + 24 * b, output + 32 * b) }
-    case .q8_0: for b in 0..<blocks { Self.q8_0(bytes + 34 * b, output + 32 * b) }
+    case .q8_0: for b in 0..<blocks { Self.store(Self.q8_0(bytes + 34 * b), output + 32 * b) }
     case .q4_K: for b in 0..<blocks { Self.q4_K(bytes + 144 * b, output + 256 * b) }
     case .q5_K: for b in 0..<blocks { Self.q5_K(bytes + 176 * b, output + 256 * b) }
     case .q6_K: for b in 0..<blocks { Self.q6_K(bytes + 210 * b, output + 256 * b) }
     }
   }
 
+  /// Whether `dot` knows the format.
+  var hasDot: Bool { [.q4_0, .q4_1, .q8_0].contains(self) }
+
+  /// The sum of the products of `count` elements, whole blocks, with floats: expanded in registers, and added up in the
+  /// order of a tile of `TiledGEMM`.
+  func dot(_ source: UnsafeRawPointer, _ x: UnsafePointer<Float>, count: Int) -> Float {
+    let blocks = count / blockLength
+    let bytes = source.assumingMemoryBound(to: UInt8.self)
+    var sum = Vector.zero
+    @inline(__always) func add(_ pair: Pair, _ b: Int) {
+      sum = multiplyAdd(pair.low, x.vector(32 &* b), sum)
+      sum = multiplyAdd(pair.high, x.vector(32 &* b &+ 16), sum)
+    }
+    switch self {
+    case .q4_0:
+      for b in 0..<blocks { add(Self.q4_0(Self.ahead(bytes + 18 &* b)), b) }
+    case .q4_1:
+      for b in 0..<blocks { add(Self.q4_1(Self.ahead(bytes + 20 &* b)), b) }
+    case .q8_0:
+      for b in 0..<blocks { add(Self.q8_0(Self.ahead(bytes + 34 &* b)), b) }
+    default: preconditionFailure("no dot product of \(name)")
+    }
+    return horizontalSum(sum)
+  }
+
+  /// The same block, what lies some rows behind it asked for.
+  @inline(__always)
+  private static func ahead(_ block: Input) -> Input {
+    mt_prefetch(block + 2048)
+    return block
+  }
+
+  @inline(__always)
+  private static func store(_ pair: Pair, _ output: Output) {
+    output.store(pair.low, 0)
+    output.store(pair.high, 16)
+  }
+
+  private typealias Pair = (low: Vector, high: Vector)
   private typealias Input = UnsafePointer<UInt8>
   private typealias Output = UnsafeMutablePointer<Float>
 
@@ -97,19 +136,18 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
   // stand for is computed once for a block and looked up, with the same results as element by element.
 
   @inline(__always)
-  private static func lookUp(_ table: Vector, _ quants: Input, _ output: Output) {
-    output.store(mt_look_up_low_halves(table, quants), 0)
-    output.store(mt_look_up_high_halves(table, quants), 16)
+  private static func lookUp(_ table: Vector, _ quants: Input) -> Pair {
+    (mt_look_up_low_halves(table, quants), mt_look_up_high_halves(table, quants))
   }
 
   @inline(__always)
-  private static func q4_0(_ block: Input, _ output: Output) {
-    lookUp((mt_four_bits() - 8) * half(block, 0), block + 2, output)
+  private static func q4_0(_ block: Input) -> Pair {
+    lookUp((mt_four_bits() - 8) * half(block, 0), block + 2)
   }
 
   @inline(__always)
-  private static func q4_1(_ block: Input, _ output: Output) {
-    lookUp(mt_four_bits() * half(block, 0) + half(block, 2), block + 4, output)
+  private static func q4_1(_ block: Input) -> Pair {
+    lookUp(mt_four_bits() * half(block, 0) + half(block, 2), block + 4)
   }
 
   /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
@@ -146,10 +184,9 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
   }
 
   @inline(__always)
-  private static func q8_0(_ block: Input, _ output: Output) {
+  private static func q8_0(_ block: Input) -> Pair {
     let d = half(block, 0)
-    output.store(mt_float_from_bytes(block + 2) * d, 0)
-    output.store(mt_float_from_bytes(block + 18) * d, 16)
+    return (mt_float_from_bytes(block + 2) * d, mt_float_from_bytes(block + 18) * d)
   }
 
   /// The 6-bit scale and minimum of sub-block `j` of eight, packed into the 12 bytes at `scales`.
