@@ -87,17 +87,11 @@ extension AttentionBlock {
     forEachTile { tile in
       let weights = Matrix(memory.weights, rows: tile.rows.count, columns: tile.count)
       let (queries, sums) = (rows(memory.queries, of: tile), rows(memory.sums, of: tile))
-      let isSmall = tile.rows.count <= FewRows.maximum
-      let keys = keys(k, of: tile, buffer: memory.tile)
-      if isSmall {
-        FewRows.scores(queries, keys, into: weights)
-      } else {
-        BLAS.multiply(queries, keys.transposed, into: weights)
-      }
+      TiledGEMM.multiply(queries, keys(k, of: tile, buffer: memory.tile), into: weights)
       weigh(tile, memory)
       // The same buffer: keys are done.
       let values = self.keys(v, of: tile, buffer: memory.tile)
-      if isSmall {
+      if tile.rows.count <= FewRows.maximum {
         FewRows.weightedSums(weights, values, addingTo: sums)
       } else {
         BLAS.multiply(weights, values, into: sums, beta: 1)

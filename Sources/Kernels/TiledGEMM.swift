@@ -55,30 +55,37 @@ public enum TiledGEMM {
         let count = min(tile, range.upperBound - n)
         if weight.format == .f32 {
           let rows = UnsafeRawPointer(weight.row(n)).assumingMemoryBound(to: Float.self)
-          multiply(x, rows, count, K, y, n, ahead: rows + tile * K)
+          multiply(x, rows, K, count, K, y, n, ahead: rows + tile * K)
         } else {
           weight.expand(n..<n + count, into: expanded)
           let (next, bytes) = (weight.row(n + tile), tile * weight.format.rowBytes(K))
           for line in stride(from: 0, to: bytes, by: 64) { mt_prefetch(next + line) }
-          multiply(x, expanded, count, K, y, n, ahead: nil)
+          multiply(x, expanded, K, count, K, y, n, ahead: nil)
         }
         n += count
       }
     }
   }
 
-  /// All input rows with `count` ≤ 6 weight rows, the results going to columns from `n` on.
+  /// `y = x · wᵀ` on the calling thread, w (N, K) with any distance between its rows.
+  static func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+    for n in stride(from: 0, to: w.rows, by: tile) {
+      multiply(x, w.pointer + n * w.stride, w.stride, min(tile, w.rows - n), w.columns, y, n, ahead: nil)
+    }
+  }
+
+  /// All input rows with `count` ≤ 6 weight rows, `ws` floats apart, the results going to columns from `n` on.
   ///
   /// - Parameter ahead: the tile of weights that comes next, where it must come from memory.
   private static func multiply(
-    _ x: Matrix, _ w: UnsafePointer<Float>, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int,
+    _ x: Matrix, _ w: UnsafePointer<Float>, _ ws: Int, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int,
     ahead: UnsafePointer<Float>?
   ) {
     let input = UnsafePointer(x.pointer)
     guard count == tile else {
       for j in 0..<count {
         for m in 0..<x.rows {
-          y.pointer[m * y.stride + n + j] = one(input + m * x.stride, w + j * K, K)
+          y.pointer[m * y.stride + n + j] = one(input + m * x.stride, w + j * ws, K)
         }
       }
       return
@@ -86,11 +93,11 @@ public enum TiledGEMM {
     var prefetch = Prefetch(ahead, passes: (x.rows + 3) / 4, tileCount: tile * K)
     var m = 0
     while m + 4 <= x.rows {
-      sixByFour(input + m * x.stride, x.stride, w, K, y.pointer + m * y.stride + n, y.stride, &prefetch)
+      sixByFour(input + m * x.stride, x.stride, w, ws, K, y.pointer + m * y.stride + n, y.stride, &prefetch)
       m += 4
     }
     while m < x.rows {
-      sixByOne(input + m * x.stride, w, K, y.pointer + m * y.stride + n, &prefetch)
+      sixByOne(input + m * x.stride, w, ws, K, y.pointer + m * y.stride + n, &prefetch)
       m += 1
     }
   }
@@ -144,12 +151,12 @@ public enum TiledGEMM {
   }
 
   private static func sixByFour(
-    _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ K: Int,
+    _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
     _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ prefetch: inout Prefetch
   ) {
     var (r0, r1, r2, r3, r4, r5) = (Four(), Four(), Four(), Four(), Four(), Four())
     let (x0, x1, x2, x3) = (x, x + xs, x + 2 * xs, x + 3 * xs)
-    let (w0, w1, w2, w3, w4, w5) = (w, w + K, w + 2 * K, w + 3 * K, w + 4 * K, w + 5 * K)
+    let (w0, w1, w2, w3, w4, w5) = (w, w + ws, w + 2 * ws, w + 3 * ws, w + 4 * ws, w + 5 * ws)
     @inline(__always) func step(_ load: (UnsafePointer<Float>) -> Vector) {
       let inputs = (load(x0), load(x1), load(x2), load(x3))
       r0.add(load(w0), inputs)
@@ -188,12 +195,12 @@ public enum TiledGEMM {
   }
 
   private static func sixByOne(
-    _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ K: Int, _ y: UnsafeMutablePointer<Float>,
-    _ prefetch: inout Prefetch
+    _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
+    _ y: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetch
   ) {
     var (a, b, c, d) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
     var (e, f) = (Vector.zero, Vector.zero)
-    let (w0, w1, w2, w3, w4, w5) = (w, w + K, w + 2 * K, w + 3 * K, w + 4 * K, w + 5 * K)
+    let (w0, w1, w2, w3, w4, w5) = (w, w + ws, w + 2 * ws, w + 3 * ws, w + 4 * ws, w + 5 * ws)
     @inline(__always) func step(_ load: (UnsafePointer<Float>) -> Vector) {
       let input = load(x)
       a = multiplyAdd(load(w0), input, a)
