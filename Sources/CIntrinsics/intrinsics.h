@@ -27,6 +27,43 @@ static inline __attribute__((always_inline)) mt_float16 mt_float_from_bytes(cons
   return __builtin_convertvector(bytes, mt_float16);
 }
 
+/// A half-precision number in all elements.
+static inline __attribute__((always_inline)) mt_float16 mt_load_half(const void *p) {
+  mt_float16 result;
+#ifdef __AVX512F__
+  int16_t bits;
+  __builtin_memcpy(&bits, p, 2);
+  result = _mm512_cvtph_ps(_mm256_set1_epi16(bits));
+#else
+  _Float16 half;
+  __builtin_memcpy(&half, p, 2);
+  for (int i = 0; i < 16; ++i) result[i] = half;
+#endif
+  return result;
+}
+
+/// The first of two half-precision numbers in all elements.
+static inline __attribute__((always_inline)) mt_float16 mt_load_first_half(const void *p) {
+#ifdef __AVX512F__
+  int32_t both;
+  __builtin_memcpy(&both, p, 4);
+  return _mm512_moveldup_ps(_mm512_cvtph_ps(_mm256_set1_epi32(both)));
+#else
+  return mt_load_half(p);
+#endif
+}
+
+/// The second of two half-precision numbers in all elements. With the first, one conversion serves both.
+static inline __attribute__((always_inline)) mt_float16 mt_load_second_half(const void *p) {
+#ifdef __AVX512F__
+  int32_t both;
+  __builtin_memcpy(&both, p, 4);
+  return _mm512_movehdup_ps(_mm512_cvtph_ps(_mm256_set1_epi32(both)));
+#else
+  return mt_load_half((const char *)p + 2);
+#endif
+}
+
 /// 0, 1, … 15: what four bits can say.
 static inline __attribute__((always_inline)) mt_float16 mt_four_bits(void) {
   mt_float16 numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -142,12 +142,12 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
 
   @inline(__always)
   private static func q4_0(_ block: Input) -> Pair {
-    lookUp((mt_four_bits() - 8) * half(block, 0), block + 2)
+    lookUp((mt_four_bits() - 8) * mt_load_half(block), block + 2)
   }
 
   @inline(__always)
   private static func q4_1(_ block: Input) -> Pair {
-    lookUp(mt_four_bits() * half(block, 0) + half(block, 2), block + 4)
+    lookUp(mt_four_bits() * mt_load_first_half(block) + mt_load_second_half(block), block + 4)
   }
 
   /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
@@ -185,7 +185,7 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
 
   @inline(__always)
   private static func q8_0(_ block: Input) -> Pair {
-    let d = half(block, 0)
+    let d = mt_load_half(block)
     return (mt_float_from_bytes(block + 2) * d, mt_float_from_bytes(block + 18) * d)
   }
 
