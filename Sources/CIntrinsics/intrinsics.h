@@ -16,6 +16,8 @@ typedef int16_t mt_short16 __attribute__((ext_vector_type(16)));
 typedef uint8_t mt_byte16 __attribute__((ext_vector_type(16)));
 typedef int8_t mt_char16 __attribute__((ext_vector_type(16)));
 typedef int32_t mt_int16 __attribute__((ext_vector_type(16)));
+typedef uint8_t mt_byte64 __attribute__((ext_vector_type(64)));
+typedef _Float16 mt_half16 __attribute__((ext_vector_type(16)));
 
 /// Brings the cache line at `p` into the second-level cache. Never faults.
 static inline __attribute__((always_inline)) void mt_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
@@ -159,4 +161,68 @@ static inline __attribute__((always_inline)) mt_float16 mt_add_halves_of_quarter
 static inline __attribute__((always_inline)) mt_float16 mt_add_quarters(mt_float16 a, mt_float16 b) {
   return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
          __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+
+// Products of whole numbers of eight bits.
+
+/// Sixty-four bytes.
+static inline __attribute__((always_inline)) mt_byte64 mt_load_bytes(const void *p) {
+  mt_byte64 bytes;
+  __builtin_memcpy(&bytes, p, 64);
+  return bytes;
+}
+
+/// The low half of each byte.
+static inline __attribute__((always_inline)) mt_byte64 mt_low_halves(mt_byte64 bytes) { return bytes & 15; }
+
+/// The high half of each byte.
+static inline __attribute__((always_inline)) mt_byte64 mt_high_halves(mt_byte64 bytes) {
+  mt_int16 shifted = (mt_int16)bytes >> 4;
+  return (mt_byte64)shifted & 15;
+}
+
+/// Adds to each of sixteen sums the products of its four bytes of `a`, unsigned, with the four signed bytes at `p`.
+static inline __attribute__((always_inline)) mt_int16 mt_add_byte_products(mt_int16 sums, mt_byte64 a, const void *p) {
+#ifdef __AVX512VNNI__
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return (mt_int16)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)a, _mm512_set1_epi32(four));
+#else
+  // One byte of each sum at a time: shifts and products of whole vectors, on every target.
+  int8_t four[4];
+  __builtin_memcpy(four, p, 4);
+  mt_int16 bytes = (mt_int16)a;
+  for (int j = 0; j < 4; ++j) sums += (bytes >> (8 * j) & 255) * (int32_t)four[j];
+  return sums;
+#endif
+}
+
+/// Sixteen whole numbers as floats.
+static inline __attribute__((always_inline)) mt_float16 mt_float_from_integers(mt_int16 numbers) {
+  return __builtin_convertvector(numbers, mt_float16);
+}
+
+/// Sixteen half-precision numbers as floats.
+static inline __attribute__((always_inline)) mt_float16 mt_float_from_halves(const void *p) {
+  mt_half16 halves;
+  __builtin_memcpy(&halves, p, 32);
+  return __builtin_convertvector(halves, mt_float16);
+}
+
+/// Rounds thirty-two floats, times `inverse` of at most 127, to signed bytes at `p`; returns their sum.
+static inline __attribute__((always_inline)) int32_t mt_round_to_bytes(mt_float16 low, mt_float16 high, float inverse,
+                                                                        void *p) {
+  mt_float16 magic = 12582912;  // 1.5 * 2^23: its sum with a number is rounded to a whole one
+  mt_int16 first = __builtin_convertvector((low * inverse + magic) - magic, mt_int16);
+  mt_int16 second = __builtin_convertvector((high * inverse + magic) - magic, mt_int16);
+  mt_char16 bytes = __builtin_convertvector(first, mt_char16);
+  __builtin_memcpy(p, &bytes, 16);
+  bytes = __builtin_convertvector(second, mt_char16);
+  __builtin_memcpy((char *)p + 16, &bytes, 16);
+  return __builtin_reduce_add(first + second);
+}
+
+/// The largest absolute value of thirty-two floats.
+static inline __attribute__((always_inline)) float mt_largest_magnitude(mt_float16 low, mt_float16 high) {
+  return __builtin_reduce_max(mt_larger(__builtin_elementwise_abs(low), __builtin_elementwise_abs(high)));
 }

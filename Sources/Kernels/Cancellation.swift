@@ -10,11 +10,16 @@ public enum Cancellation {
     public let description = "interrupted"
   }
 
-  private static let poll = Mutex<@Sendable () -> Bool>({ false })
+  /// A function by itself would be wrapped once more each time that it is read out of a `Mutex`.
+  private struct Poll {
+    var isWanted: @Sendable () -> Bool
+  }
+
+  private static let poll = Mutex(Poll { false })
 
   /// Installs what `check()` asks. The prompt does, with the flag that its signal handler sets.
   public static func setPoll(_ isWanted: @escaping @Sendable () -> Bool) {
-    poll.withLock { $0 = isWanted }
+    poll.withLock { $0.isWanted = isWanted }
   }
 
   /// Runs `body` while `isWanted` is asked too.
@@ -22,8 +27,8 @@ public enum Cancellation {
     _ isWanted: @escaping @Sendable () -> Bool, _ body: () throws -> Result
   ) rethrows -> Result {
     let before = poll.withLock { poll in
-      let before = poll
-      poll = { before() || isWanted() }
+      let before = poll.isWanted
+      poll.isWanted = { before() || isWanted() }
       return before
     }
     defer { setPoll(before) }
@@ -32,7 +37,7 @@ public enum Cancellation {
 
   /// Throws `Cancelled` if the computation should stop.
   public static func check() throws(Cancelled) {
-    if pthread_getspecific(deferralKey) == nil, poll.withLock({ $0 })() { throw Cancelled() }
+    if pthread_getspecific(deferralKey) == nil, poll.withLock({ $0 }).isWanted() { throw Cancelled() }
   }
 
   private static let deferralKey: pthread_key_t = {

@@ -1,5 +1,5 @@
 // Floats into the storage formats that the engine itself writes: a rollout's or a reference model's copy of weights.
-import Glibc
+import CIntrinsics
 
 extension WeightFormat {
   /// Whether `pack` can write this format.
@@ -19,23 +19,14 @@ extension WeightFormat {
   /// NaN as a whole: one scale cannot say which it was, and a model that diverged should show it.
   private static func packQ8(_ source: UnsafePointer<Float>, _ target: UnsafeMutableRawPointer) {
     let (low, high) = (source.vector(0), source.vector(16))
-    let bytes = (target + 2).assumingMemoryBound(to: Int8.self)
-    guard (low * 0 + high * 0).sum() == 0 else {
+    guard low * 0 + high * 0 == .zero else {
       target.storeBytes(of: Float16.nan, as: Float16.self)
-      return bytes.update(repeating: 0, count: 32)
+      (target + 2).initializeMemory(as: Int8.self, repeating: 0, count: 32)
+      return
     }
-    var peak: Float = 0
-    for j in 0..<32 { peak = max(peak, abs(source[j])) }
-    let scale = peak / 127
+    let scale = mt_largest_magnitude(low, high) / 127
     target.storeBytes(of: Float16(scale), as: Float16.self)
     // The inverse of the smallest numbers is infinite; as a half, such a scale is 0 anyway.
-    let inverse = Vector(repeating: (1 / scale).isFinite ? 1 / scale : 0)
-    // Adding and subtracting 1.5 · 2^23 rounds to a whole number.
-    let magic = Vector(repeating: 12_582_912)
-    let (first, second) = ((low * inverse + magic) - magic, (high * inverse + magic) - magic)
-    for j in 0..<16 {
-      bytes[j] = Int8(first[j])
-      bytes[j + 16] = Int8(second[j])
-    }
+    _ = mt_round_to_bytes(low, high, (1 / scale).isFinite ? 1 / scale : 0, target + 2)
   }
 }

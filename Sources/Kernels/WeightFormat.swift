@@ -152,7 +152,7 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
 
   /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
   @inline(__always)
-  private static func fifthBits(_ block: Input, _ offset: Int) -> UInt32 {
+  static func fifthBits(_ block: UnsafePointer<UInt8>, _ offset: Int = 0) -> UInt32 {
     UInt32(littleEndian: UnsafeRawPointer(block).loadUnaligned(fromByteOffset: offset, as: UInt32.self))
   }
 

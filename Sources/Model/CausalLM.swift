@@ -12,8 +12,8 @@ public final class CausalLM: @unchecked Sendable {
   public let weights: [(name: String, weight: Weight)]
   private let network: Network
   let rotaryFrequencies: [Float]
-  /// Copies of this network in other formats, see `shadow`.
-  private let shadows = Mutex<[WeightStorage: CausalLM]>([:])
+  /// Copies of this network for sampling, see `shadow`.
+  private let shadows = Mutex<[ShadowKind: CausalLM]>([:])
   /// The adapters' settings while there are any.
   package internal(set) var adapterConfig: AdapterConfig?
 
@@ -24,8 +24,10 @@ public final class CausalLM: @unchecked Sendable {
     try self.init(config: config, weights: tensors.mapValues(Weight.init))
   }
 
-  init(config: ModelConfig, weights given: [String: Weight], adapters: [String: LowRankAdapter] = [:]) throws
-  {
+  init(
+    config: ModelConfig, weights given: [String: Weight], adapters: [String: LowRankAdapter] = [:],
+    activations: Activations = .f32
+  ) throws {
     self.config = config
     weights = try config.weights.map { info in
       guard let weight = given[info.name] else { throw ModelError("the weight \(info.name) is missing") }
@@ -34,7 +36,7 @@ public final class CausalLM: @unchecked Sendable {
       }
       return (info.name, weight)
     }
-    network = Network(config: config, weights: given, adapters: adapters)
+    network = Network(config: config, weights: given, adapters: adapters, activations: activations)
     rotaryFrequencies = config.rotaryFrequencies
   }
 
@@ -58,7 +60,11 @@ public final class CausalLM: @unchecked Sendable {
     }
     let copies = shadows.withLock { shadows in
       shadows.values.reduce(0) { sum, copy in
-        copy.weights.reduce(sum) { $0 + ($1.weight.format == .f32 ? 0 : $1.weight.byteCount) }
+        let integers = copy.network.integers.reduce(sum) { $0 + $1.byteCount }
+        return copy.weights.reduce(integers) { sum, entry in
+          let isShared = weights.contains { $0.weight === entry.weight }
+          return sum + (isShared || entry.weight.format == .f32 ? 0 : entry.weight.byteCount)
+        }
       }
     }
     return stored + copies + adapterParameters.reduce(0) { $0 + $1.tensor.count * 4 }
@@ -107,22 +113,39 @@ public final class CausalLM: @unchecked Sendable {
       heads: config.numAttentionHeads, keyHeads: config.numKeyValueHeads, headSize: config.headDim)
   }
 
+  /// How a shadow differs from its model.
+  private struct ShadowKind: Hashable {
+    var storage: WeightStorage
+    var activations: Activations
+  }
+
   /// This network with its matrices in another format, for sampling: it shares everything else, and packs a matrix
   /// anew when the original was trained since. Matrices that are packed already stay as they are.
-  public func shadow(_ storage: WeightStorage) throws -> CausalLM {
-    guard let format = storage.format, format != .f32 else { return self }
-    if let known = shadows.withLock({ $0[storage] }) { return known }
+  ///
+  /// - Parameter activations: whether products round their inputs. Such a network gives no gradients.
+  /// - Throws: if inputs are to be rounded and no matrix is stored in blocks that can be multiplied with those.
+  public func shadow(_ storage: WeightStorage, activations: Activations = .f32) throws -> CausalLM {
+    let format = storage.format ?? .f32
+    if format == .f32, activations == .f32 { return self }
+    let kind = ShadowKind(storage: storage, activations: activations)
+    if let known = shadows.withLock({ $0[kind] }) { return known }
     var packed: [String: Weight] = [:]
     for (name, weight) in weights {
-      guard format.holds(weight.shape), weight.format == .f32, let tensor = weight.tensor else {
+      guard format != .f32, format.holds(weight.shape), weight.format == .f32, let tensor = weight.tensor
+      else {
         packed[name] = weight
         continue
       }
       packed[name] = try Weight(master: tensor, format: format)
     }
-    let copy = try CausalLM(config: config, weights: packed, adapters: adapters)
+    let copy = try CausalLM(config: config, weights: packed, adapters: adapters, activations: activations)
+    if activations == .int8, copy.network.integers.isEmpty {
+      throw ModelError(
+        "activations int8 need matrices in integer blocks, and these are \(copy.formatName): sample with dtype int8, or "
+          + "load a file of Q4_0, Q4_1, Q5_0, Q5_1 or Q8_0 with dtype auto")
+    }
     copy.adapterConfig = adapterConfig
-    shadows.withLock { $0[storage] = copy }
+    shadows.withLock { $0[kind] = copy }
     return copy
   }
 
@@ -252,7 +275,9 @@ public final class CausalLM: @unchecked Sendable {
   }
 
   /// Logits (N, V) of some rows of hidden states. For sampling: training never holds them.
-  package func logits(_ hidden: Tensor) throws -> Tensor { try hidden.linear(head) }
+  package func logits(_ hidden: Tensor) throws -> Tensor {
+    try network.integerHead.map { try hidden.linear($0) } ?? hidden.linear(head)
+  }
 }
 
 /// The weights in their places.
@@ -261,19 +286,32 @@ private struct Network {
   let layers: [DecoderLayer]
   let norm: Tensor
   let head: Weight
+  /// The head for inputs that are rounded.
+  let integerHead: IntegerWeight?
 
-  init(config: ModelConfig, weights: [String: Weight], adapters: [String: LowRankAdapter]) {
+  /// All matrices for inputs that are rounded.
+  var integers: [IntegerWeight] {
+    (layers.flatMap(\.linears).map(\.integers) + [integerHead]).compactMap { $0 }
+  }
+
+  init(
+    config: ModelConfig, weights: [String: Weight], adapters: [String: LowRankAdapter],
+    activations: Activations
+  ) {
+    func integers(_ weight: Weight) -> IntegerWeight? { activations == .int8 ? IntegerWeight(weight) : nil }
     embedding = weights["model.embed_tokens.weight"]!
     norm = weights["model.norm.weight"]!.tensor!
     head = weights["lm_head.weight"] ?? embedding
+    integerHead = integers(head)
     layers = (0..<config.numHiddenLayers).map { index in
       let prefix = "model.layers.\(index)."
       return DecoderLayer(
         vector: { weights[prefix + $0]?.tensor },
         linear: {
           let name = prefix + $0
+          let weight = weights[name + ".weight"]!
           return Linear(
-            name: name, weight: weights[name + ".weight"]!, bias: weights[name + ".bias"]?.tensor,
+            name: name, weight: weight, bias: weights[name + ".bias"]?.tensor, integers: integers(weight),
             adapter: adapters[name])
         })
     }

@@ -7,10 +7,16 @@ final class Linear: @unchecked Sendable {
   let name: String
   let weight: Weight
   let bias: Tensor?
+  /// The matrix for inputs that are rounded, where sampling is to round them.
+  let integers: IntegerWeight?
   var adapter: LowRankAdapter?
 
-  init(name: String, weight: Weight, bias: Tensor?, adapter: LowRankAdapter? = nil) {
-    (self.name, self.weight, self.bias, self.adapter) = (name, weight, bias, adapter)
+  init(
+    name: String, weight: Weight, bias: Tensor?, integers: IntegerWeight? = nil,
+    adapter: LowRankAdapter? = nil
+  ) {
+    (self.name, self.weight, self.bias) = (name, weight, bias)
+    (self.integers, self.adapter) = (integers, adapter)
   }
 
   /// Whether this is the module's name, or the end of it from a dot on, as PEFT matches names.
@@ -18,7 +24,12 @@ final class Linear: @unchecked Sendable {
 
   /// - Parameter isValueNeeded: false where only the gradients are wanted; then the result holds no values.
   func callAsFunction(_ x: Tensor, dropout: DropoutKey?, isValueNeeded: Bool = true) throws -> Tensor {
-    let y = try x.linear(weight, bias: bias, isValueNeeded: isValueNeeded)
+    let y =
+      if let integers {
+        try x.linear(integers, bias: bias)
+      } else {
+        try x.linear(weight, bias: bias, isValueNeeded: isValueNeeded)
+      }
     guard let adapter else { return y }
     return try y.adding(adapter(x, dropout: dropout, isValueNeeded: isValueNeeded))
   }

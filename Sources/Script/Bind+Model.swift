@@ -25,6 +25,10 @@ private let samplingOptions = [
     "sample with a copy of the matrices in bf16 or int8, made anew after training; f32: exact",
     default: .string("f32")),
   Parameter(
+    "activations", "string",
+    "inputs of products in f32, or rounded to int8 as llama.cpp does: faster, for matrices in integer blocks",
+    default: .string("f32")),
+  Parameter(
     "cache_dtype", "string", "keys and values in f32, or in bf16 to halve their memory",
     default: .string("f32")),
 ]
@@ -246,6 +250,7 @@ private struct Sampling {
   var options = SamplingOptions()
   var stop: [[UInt8]] = []
   var weights = WeightStorage.f32
+  var activations = Activations.f32
   var cache = CacheStorage.f32
 
   init(_ given: Options) throws {
@@ -257,6 +262,7 @@ private struct Sampling {
     options.step = UInt64(bitPattern: Int64(try given["step"].integer()))
     stop = try given["stop"].optional?.elements().map { try $0.bytes() } ?? []
     weights = try given["dtype"].choice(WeightStorage.self)
+    activations = try given["activations"].choice(Activations.self)
     cache = try given["cache_dtype"].choice(CacheStorage.self)
   }
 
@@ -265,7 +271,7 @@ private struct Sampling {
   ) throws -> [[Table]] {
     let groups = try model.generate(
       forest, from: segments, count: count, maxTokens: limit, options: options, stop: stop, weights: weights,
-      cache: cache)
+      activations: activations, cache: cache)
     return try groups.map { group in
       try group.map { completion in
         [

@@ -38,8 +38,8 @@ package final class NativeMemory {
   package func collectWhenExhausted() {
     nonisolated(unsafe) let memory = self
     let thread = pthread_self()
-    BufferPool.shared.onExhaustion.withLock {
-      $0 = { if pthread_equal(pthread_self(), thread) != 0 { memory.collect() } }
+    BufferPool.shared.onExhaustion {
+      if pthread_equal(pthread_self(), thread) != 0 { memory.collect() }
     }
   }
 

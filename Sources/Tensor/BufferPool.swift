@@ -69,11 +69,17 @@ public final class BufferPool: @unchecked Sendable {
   /// Whether returned blocks are filled with NaN at once: shows who reads memory that is no longer his.
   private let poisons = Atomic(false)
 
-  /// Called when the system has no memory left, on the thread that wants it: lets go of what nobody needs any more,
-  /// such as a script's garbage. Then the request is tried once more.
-  package let onExhaustion = Mutex<(@Sendable () -> Void)?>(nil)
+  private struct Exhaustion {
+    var letGo: (@Sendable () -> Void)?
+  }
+
+  private let exhaustion = Mutex(Exhaustion())
   /// What the pool may hold in all; a limit stands in for a full machine in tests.
   private let limit: Int
+
+  /// Called when the system has no memory left, on the thread that wants it: lets go of what nobody needs any more,
+  /// such as a script's garbage. Then the request is tried once more.
+  package func onExhaustion(_ letGo: (@Sendable () -> Void)?) { exhaustion.withLock { $0.letGo = letGo } }
 
   package init(limit: Int = .max) {
     self.limit = limit
@@ -102,7 +108,7 @@ public final class BufferPool: @unchecked Sendable {
   package func take(bytes: Int, isLasting: Bool = false) -> Block {
     let size = Self.sizeClass(bytes)
     if let block = obtain(size, isLasting) { return block }
-    if let letGo = onExhaustion.withLock({ $0 }) { letGo() }
+    exhaustion.withLock { $0 }.letGo?()
     guard let block = obtain(size, isLasting) else {
       preconditionFailure("out of memory: \(size) bytes wanted")
     }

@@ -9,22 +9,15 @@ extension Tensor {
   public func linear(
     _ weight: Weight, bias: Tensor? = nil, isValueNeeded: Bool = true
   ) throws(TensorError) -> Tensor {
-    guard rank == 2, weight.shape.count == 2, shape[1] == weight.shape[1] else {
-      throw TensorError(.linear, "expected (N, K) and a weight (M, K), got \(shape) and \(weight.shape)")
-    }
+    try checkLinear(weight.shape, bias)
     let (N, M, K) = (shape[0], weight.shape[0], shape[1])
-    guard bias == nil || bias?.shape == [M] else {
-      throw TensorError(.linear, "expected a bias of shape [\(M)], got \(bias?.shape ?? [])")
-    }
     let x = contiguousCopyIfNeeded()
     let result = Tensor(uninitialized: [N, M])
     if isValueNeeded {
       let rows = weight.rows
       let scratch = Storage(count: LinearKernels.scratchCount(rows: N, weight: rows))
       LinearKernels.multiply(x.matrix, rows, into: result.matrix, scratch: scratch.pointer)
-      if let bias = bias?.contiguousCopyIfNeeded() {
-        RowKernels.addBias(bias.pointer, to: result.pointer, rows: N, columns: M)
-      }
+      if let bias { result.addToRows(bias) }
     }
     let inputs = [self] + [weight.tensor, bias].compactMap { $0 }
     return result.recorded(.linear, inputs) { [x] dy in
@@ -41,6 +34,31 @@ extension Tensor {
         RowKernels.sumRows(dy.pointer, into: db, beta: beta, rows: N, columns: M)
       }
     }
+  }
+
+  /// `x · weightᵀ (+ bias)` with the input rounded to eight bits, in the same shapes, without gradient.
+  public func linear(_ weight: IntegerWeight, bias: Tensor? = nil) throws(TensorError) -> Tensor {
+    try checkLinear(weight.shape, bias)
+    let (x, result) = (contiguousCopyIfNeeded(), Tensor(uninitialized: [shape[0], weight.shape[0]]))
+    let scratch = Storage(count: IntegerGEMM.scratchCount(rows: shape[0], columns: shape[1]))
+    IntegerGEMM.multiply(x.matrix, weight.layout, into: result.matrix, scratch: scratch.pointer)
+    if let bias { result.addToRows(bias) }
+    return result
+  }
+
+  private func checkLinear(_ weight: [Int], _ bias: Tensor?) throws(TensorError) {
+    guard rank == 2, weight.count == 2, shape[1] == weight[1] else {
+      throw TensorError(.linear, "expected (N, K) and a weight (M, K), got \(shape) and \(weight)")
+    }
+    guard bias == nil || bias?.shape == [weight[0]] else {
+      throw TensorError(.linear, "expected a bias of shape [\(weight[0])], got \(bias?.shape ?? [])")
+    }
+  }
+
+  /// Adds a vector to each row of this new matrix.
+  private func addToRows(_ bias: Tensor) {
+    let bias = bias.contiguousCopyIfNeeded()
+    RowKernels.addBias(bias.pointer, to: pointer, rows: shape[0], columns: shape[1])
   }
 
   /// The same with a weight that is a tensor.

@@ -98,14 +98,16 @@ public final class LanguageModel: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - weights: sample with a copy of the matrices in this storage, made anew when they were trained.
+  ///   - activations: whether products with packed matrices round their inputs.
   ///   - cache: how keys and values are kept.
   public func generate(
     _ forest: Forest, from segments: [Int], count: Int, maxTokens: Int, options: SamplingOptions,
-    stop: [[UInt8]] = [], weights: WeightStorage = .f32, cache: CacheStorage = .f32
+    stop: [[UInt8]] = [], weights: WeightStorage = .f32, activations: Activations = .f32,
+    cache: CacheStorage = .f32
   ) throws -> [[Completion]] {
     let texts = stop.filter { !$0.isEmpty }
     let tokenizer = texts.isEmpty ? nil : try requireTokenizer()
-    return try network.shadow(weights).generate(
+    return try network.shadow(weights, activations: activations).generate(
       forest, from: segments, count: count, maxTokens: maxTokens, options: options, stopIDs: stopIDs,
       cache: cache
     ) { _, ids in

@@ -117,7 +117,8 @@ end
 
 -- Sampling with a packed copy of the policy is corrected for, and the copy follows the policy.
 function tests.packed_rollouts_are_corrected()
-  local run = rmt { rollout_dtype = "int8", cache_dtype = "bf16" }
+  local run =
+    rmt { rollout_dtype = "int8", rollout_activations = "int8", cache_dtype = "bf16" }
   for _ = 1, 3 do
     local m = run:step()
     local difference = m["sampling/sampling_logp_difference/mean"]
@@ -125,6 +126,7 @@ function tests.packed_rollouts_are_corrected()
     local ratio = m["sampling/importance_sampling_ratio/mean"]
     assert(math.abs(ratio - 1) < 0.1 and ratio ~= 1, ratio)
   end
+  check.raises(function() rmt { rollout_activations = "int8" }:step() end, "dtype int8")
   local exact = rmt { importance_sampling_correction = true }:step()
   check.near(exact["sampling/importance_sampling_ratio/mean"], 1, 1e-4, "ratio of equal policies")
   assert(rmt():step()["sampling/importance_sampling_ratio/mean"] == nil, "off by default")

@@ -182,6 +182,38 @@ import Model
     #expect(try logits(adapted) != logits(shadow))
   }
 
+  /// Rounded inputs change logits by what eight bits lose, and follow training and adapters as packed matrices do.
+  @Test func shadowsRoundActivations() throws {
+    let model = try load("tiny-llama")
+    func difference(_ a: CausalLM, _ b: CausalLM) throws -> Float {
+      let (x, y) = (try logits(a), try logits(b))
+      let size = y.reduce(0) { $0 + $1 * $1 }
+      return (zip(x, y).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / size).squareRoot()
+    }
+    let (rounded, exact) = (try model.shadow(.int8, activations: .int8), try model.shadow(.int8))
+    #expect(try model.shadow(.int8, activations: .int8) === rounded && rounded !== exact)
+    #expect(model.weightBytes > exact.weightBytes)
+    let before = try difference(rounded, exact)
+    #expect(before > 1e-4 && before < 0.05, "\(before)")
+    let old = try logits(rounded)
+    var random = Random(3)
+    for (_, tensor) in model.parameters {
+      for i in 0..<tensor.count { tensor.pointer[i] *= Float.random(in: 0.8...1.2, using: &random) }
+      tensor.markWritten()
+    }
+    #expect(try logits(rounded) != old)
+    let after = try difference(rounded, exact)
+    #expect(after > 1e-4 && after < 0.05, "after training: \(after)")
+    try model.addRandomAdapters()
+    let adapted = try difference(
+      model.shadow(.int8, activations: .int8), model.shadow(.int8))
+    #expect(adapted > 1e-4 && adapted < 0.05, "with adapters: \(adapted)")
+    for storage in [WeightStorage.f32, .bf16, .auto] {
+      let message = modelError { _ = try model.shadow(storage, activations: .int8) }
+      #expect(message.contains("dtype int8") && message.contains("auto"), "\(storage): \(message)")
+    }
+  }
+
   @Test func aTiedHeadStaysOne() throws {
     let model = try load("tiny-qwen2")
     #expect(model.config.tieWordEmbeddings)

@@ -82,11 +82,9 @@ import Tensor
     let pool = BufferPool(limit: 10 << 20)
     let garbage = pool.take(bytes: 8 << 20)
     let calls = Mutex(0)
-    pool.onExhaustion.withLock {
-      $0 = {
-        calls.withLock { $0 += 1 }
-        pool.give(garbage)
-      }
+    pool.onExhaustion {
+      calls.withLock { $0 += 1 }
+      pool.give(garbage)
     }
     let block = pool.take(bytes: 7 << 20)
     #expect(calls.withLock { $0 } == 1)

@@ -45,7 +45,7 @@ private func fingerprints() throws -> [String] {
   try packed.makeTrainable()
   return try train("tiny", tiny, forest) + train("medium", medium.model(), medium.forest(rows: 400))
     + train("medium in bf16", packed, medium.forest(rows: 300))
-    + samples("tiny", tiny) + samples("medium", medium.model().copy(.int8))
+    + samples("tiny", tiny) + samples("medium", medium.model().copy(.int8).shadow(.auto, activations: .int8))
 }
 
 private func train(_ name: String, _ model: CausalLM, _ forest: Forest) throws -> [String] {

@@ -15,6 +15,7 @@ local objective = require "midtrain.objective"
 local options = require "midtrain.options"
 local prompts = require "midtrain.prompt"
 local reward = require "midtrain.reward"
+local rollout = require "midtrain.rollout"
 local runs = require "midtrain.run"
 local scoring = require "midtrain.scoring"
 
@@ -54,32 +55,13 @@ local specification = {
   beta = { "number", default = 0, min = 0, knob = true, doc = "β of the KL term [D]" },
   documents_per_step = { "integer", default = 8, min = 1, knob = true },
   positions_per_document = { "integer", default = 1, min = 1, knob = true, doc = "[D]" },
-  num_generations = { "integer", default = 8, min = 2, knob = true, doc = "G [D]" },
-  max_completion_length = { "integer", default = 2048, min = 1, knob = true, doc = "[D]" },
-  temperature = { "number", default = 0.8, min = 1e-3, knob = true, doc = "[D]" },
-  top_k = { "integer", default = 0, min = 0, knob = true, doc = "0 = off" },
-  top_p = { "number", default = 1, min = 0, max = 1, knob = true },
-  rollout_dtype = {
-    "string", default = "f32", choices = { "f32", "bf16", "int8" }, knob = true,
-    doc = "of the copy that samples; f32 is the policy itself",
-  },
-  cache_dtype = { "string", default = "f32", choices = { "f32", "bf16" }, knob = true },
-  importance_sampling_correction = {
-    "boolean", knob = true, doc = "of what sampling in other types distorts; on if there is any",
-  },
-  importance_sampling_cap = { "number", default = 2, min = 0, knob = true, doc = "TRL's default" },
 }
-for name, option in pairs(runs.specification) do specification[name] = option end
+for _, part in ipairs { rollout.specification, runs.specification } do
+  for name, option in pairs(part) do specification[name] = option end
+end
 
 -- Mean over the completions' tokens of a tensor [N] that is to be weighted by `active`.
 local function token_mean(t, active, tokens) return (t * active):sum():item() / tokens end
-
--- Whether to correct for samples of another policy than the trained one, if only by rounding.
-local function is_corrected(knobs)
-  local asked, is_exact = knobs.importance_sampling_correction, knobs.rollout_dtype == "f32"
-  if asked == nil then return not is_exact or knobs.cache_dtype ~= "f32" end
-  return asked
-end
 
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
 local function step(self, run, knobs, t)
@@ -100,11 +82,8 @@ local function step(self, run, knobs, t)
   local batch = forest.batch
 
   -- G rollouts at each position; the record is their token ids.
-  local groups = run:time("rollout", run.model.rollout, run.model, batch, forest.closings, {
-    num_generations = knobs.num_generations, max_completion_length = knobs.max_completion_length,
-    temperature = knobs.temperature, top_k = knobs.top_k, top_p = knobs.top_p,
-    seed = run.seed, step = t, dtype = knobs.rollout_dtype, cache_dtype = knobs.cache_dtype,
-  })
+  local groups = run:time("rollout", run.model.rollout, run.model, batch, forest.closings,
+    rollout.options(knobs, run.seed, t))
   for i, group in ipairs(groups) do
     local truth = scoring.target(tokenizer, forest.positions[i], B)
     for _, sample in ipairs(group) do scoring.read(sample, truth, run.model) end
@@ -137,7 +116,7 @@ local function step(self, run, knobs, t)
   local policy_loss, policy_metrics = objective.policy_loss {
     logprobs = lp, ref_logprobs = ref, sequences = sequences, loss_type = knobs.loss_type,
     beta = knobs.beta, max_completion_length = knobs.max_completion_length,
-    sampling_logprobs = is_corrected(knobs) and sampled or nil,
+    sampling_logprobs = rollout.is_corrected(knobs) and sampled or nil,
     importance_sampling_cap = knobs.importance_sampling_cap,
   }
   local loss = policy_loss

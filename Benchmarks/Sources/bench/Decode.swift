@@ -1,6 +1,7 @@
 // Prefill and decoding after a common prefix.
 import Glibc
 import Model
+import Train
 
 /// Sizes that the peers' scripts have too.
 struct DecodeSizes {
@@ -12,30 +13,45 @@ struct DecodeSizes {
   init(_ options: Options) { (prefix, tokens) = options.isQuick ? (64, 8) : (256, 32) }
 }
 
-/// Prefill and decoding at batch 1, 8 and 32.
+/// Prefill and decoding at batch 1, 8 and 32: with weights as `--dtype` has them beside transformers, and, where the
+/// model is a GGUF file, with the file's own blocks beside llama.cpp.
 func decode(_ report: Report, _ options: Options) throws {
-  let model = try options.loadModel().network
+  try decode(
+    report, options, try options.loadModel().network, targets: [32: [.times(3.5, than: "transformers")]])
+  // llama.cpp rounds activations to eight bits, so like is compared with like; our exact way stands beside it.
+  let file = try options.loadModel(.auto)
+  guard file.path.hasSuffix(".gguf") else { return }
+  let stored = file.network
+  try decode(report, options, stored, group: "same file, ")
+  let rounded = try stored.shadow(.auto, activations: .int8)
+  try decode(
+    report, options, rounded, group: "same file, ", note: ", activations int8",
+    prefill: [.times(1, than: "llama.cpp")],
+    targets: [
+      1: [.times(1, than: "llama.cpp")], 8: [.times(2, than: "llama.cpp")],
+      32: [.times(2.5, than: "llama.cpp")],
+    ])
+}
+
+/// - Parameters:
+///   - group: what the names of figures begin with; peers are found by them.
+///   - targets: of decoding, by the size of the batch.
+private func decode(
+  _ report: Report, _ options: Options, _ model: CausalLM, group: String = "", note: String = "",
+  prefill: [Target] = [], targets: [Int: [Target]] = [:]
+) throws {
   let sizes = DecodeSizes(options)
-  let note = "\(model.formatName) weights"
-  // llama.cpp gets the same file, in whatever form we hold it; transformers has f32, so that is judged against f32.
-  let targets: [Int: [Target]] = [
-    1: [.times(1, than: "llama.cpp")],
-    8: [.times(2, than: "llama.cpp")],
-    32: [.times(2.5, than: "llama.cpp"), .times(3.5, than: "transformers")],
-  ]
+  let note = "\(model.formatName) weights\(note)"
   for batch in [1, 8, 32] {
     let figures = try Decoding(
       model, prefix: sizes.prefix, batch: batch, tokens: sizes.tokens, runs: batch < 32 ? 3 : 2)
     if batch == 1 {
       report.add(
-        "prefill, \(sizes.prefix) tokens", figures.prefill, "tokens/s", note: note,
-        targets: [.times(1, than: "llama.cpp")])
+        "\(group)prefill, \(sizes.prefix) tokens", figures.prefill, "tokens/s", note: note, targets: prefill)
     }
-    report.add("first token, batch \(batch)", figures.firstToken, "s", note: note)
-    let judged = targets[batch]!.filter { target in
-      if case .times(_, "transformers") = target { options.dtype == .f32 } else { true }
-    }
-    report.add("decode, batch \(batch)", figures.decode, "tokens/s", note: note, targets: judged)
+    report.add("\(group)first token, batch \(batch)", figures.firstToken, "s", note: note)
+    report.add(
+      "\(group)decode, batch \(batch)", figures.decode, "tokens/s", note: note, targets: targets[batch] ?? [])
   }
 }
 

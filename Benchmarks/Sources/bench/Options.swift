@@ -86,12 +86,15 @@ struct Options {
     }
   }
 
+  /// The model that the topic asks for, held as `--dtype` says.
+  func loadModel() throws -> LanguageModel { try loadModel(dtype) }
+
   /// The model that the topic asks for.
-  func loadModel() throws -> LanguageModel {
+  func loadModel(_ storage: WeightStorage) throws -> LanguageModel {
     guard let model else {
       throw BenchError(
         "\(topic) needs a model: --model with a folder, a GGUF file, or a name in the model cache")
     }
-    return try LanguageModel.load(model, storage: dtype)
+    return try LanguageModel.load(model, storage: storage)
   }
 }
