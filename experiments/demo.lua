@@ -28,26 +28,8 @@ local defaults = {
   learning_rate = 2e-5,
 }
 
--- "--coldstart-steps 5" and "--coldstart_steps=5" alike.
-local function read_options(arguments)
-  local o, i = {}, 1
-  for name, value in pairs(defaults) do o[name] = value end
-  while i <= #arguments do
-    local name, value = arguments[i]:match "^%-%-([%w_%-]+)=?(.*)$"
-    if not name then error(("demo: unexpected argument '%s'"):format(arguments[i]), 0) end
-    name = name:gsub("-", "_")
-    if defaults[name] == nil then error(mid.options.unknown("demo", name, defaults), 0) end
-    if not arguments[i]:find "=" then
-      i = i + 1
-      value = arguments[i]
-    end
-    local wants_number = type(defaults[name]) == "number"
-    if not value or wants_number and not tonumber(value) then
-      error(("demo: option --%s needs a %s"):format(name, wants_number and "number" or "value"), 0)
-    end
-    o[name] = wants_number and tonumber(value) or value
-    i = i + 1
-  end
+local function read_options()
+  local o = mid.arguments.read("demo", defaults)
   -- A run folder is never written over: runs/demo, runs/demo-2, …
   local base, number = o.out, 1
   while mid.exists(o.out) do
@@ -127,7 +109,7 @@ local function look(model, texts, o, B)
 end
 
 local started = mid.clock()
-local o = read_options(arg or {})
+local o = read_options()
 local model = load_model(o.model)
 print(model)
 local texts, others = load_documents(o)

@@ -70,7 +70,7 @@ extension Registry {
 }
 
 /// A Lua value as JSON.
-private func json(_ value: Argument, depth: Int) throws -> JSON {
+func json(_ value: Argument, depth: Int) throws -> JSON {
   guard depth < 64 else { throw value.error("tables are nested more than 64 deep; is there a cycle?") }
   if value.isNil { return .null }
   if value.isString { return .string(try value.string()) }

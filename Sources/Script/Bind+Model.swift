@@ -67,6 +67,32 @@ extension Registry {
       }
     }
 
+    longFunction(
+      "from_config",
+      """
+      A model with random weights, to be trained from scratch: matrices from a normal distribution with standard \
+      deviation initializer_range (0.02), norms 1.
+      """,
+      [
+        Parameter("config", "table", "sizes by the names of a config.json: model_type, hidden_size, …"),
+        .options([
+          Parameter("tokenizer", "Tokenizer", "what the model reads and writes text with", optional: true),
+          Parameter("seed", "integer", "what random numbers are made from", default: .integer(0)),
+        ]),
+      ], returns: "Model",
+      example: "model = mid.from_config({ model_type = \"llama\", … }, { tokenizer = tokenizer, seed = 1 })"
+    ) { call in
+      try call[1].requireTable("table with the keys of a config.json")
+      let config = try ModelConfig(json: json(call[1], depth: 0).serialised(), name: "config")
+      let options = try call.options(2)
+      let tokenizer = try options["tokenizer"].optional?.object(Tokenizer.self)
+      let seed = UInt64(bitPattern: Int64(try options["seed"].integer()))
+      return {
+        let model = LanguageModel(network: try CausalLM(config, seed: seed), tokenizer: tokenizer, path: "new")
+        return { try $0.return(model) }
+      }
+    }
+
     function(
       "batch", "An empty batch: segments of tokens that may hang off each other, computed as one.",
       returns: "Batch", example: "batch = mid.batch()"

@@ -4,6 +4,7 @@
 -- the model's own top candidates, as long as the budget asks, and the true token in \boxed{}.
 
 local documents = require "midtrain.documents"
+local entropy = require "midtrain.entropy"
 local mid = require "midtrain.native"
 local objective = require "midtrain.objective"
 local options = require "midtrain.options"
@@ -16,6 +17,15 @@ local specification = {
   docs = { "table", required = true, doc = "list of texts" },
   max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
   prompt = { "table", doc = "see prompt.new; the same as RMT's" },
+  thought = {
+    "function",
+    doc = "(text before, true token, budget, generator) → thought; else made of candidates",
+  },
+  entropies = { "table", doc = "per document; only positions of a tier are used, as in RMT" },
+  thresholds = { "table", default = entropy.thresholds, doc = "tiers, nats [D, RPT]" },
+  plain_share = {
+    "number", default = 0, min = 0, max = 1, knob = true, doc = "steps without a budget line",
+  },
   documents_per_step = { "integer", default = 4, min = 1, knob = true },
   positions_per_document = { "integer", default = 4, min = 1, knob = true },
   candidates = { "integer", default = 4, min = 1, knob = true, doc = "draws per position [D]" },
@@ -36,14 +46,15 @@ local coldstart = { specification = specification }
 ---@param count integer positions per document
 ---@param chosen integer[] documents
 ---@param generator midtrain.Random
+---@param is_asked (fun(document: integer, position: integer): boolean)? all if absent
 ---@return midtrain.Draw[]
-function coldstart.draw(ids_of, pieces_of, count, chosen, generator)
+function coldstart.draw(ids_of, pieces_of, count, chosen, generator, is_asked)
   local draws = {}
   for _, d in ipairs(chosen) do
     local usable = {}
     for p, piece in ipairs(pieces_of(ids_of[d])) do
       local boxed = "</think>\\boxed{" .. piece .. "}"
-      if p >= 2 and utf8.len(piece) and reward.prediction(boxed) == piece then
+      if p >= 2 and (not is_asked or is_asked(d, p)) and utf8.len(piece) and reward.prediction(boxed) == piece then
         usable[#usable + 1] = p
       end
     end
@@ -120,19 +131,26 @@ local function step(self, run, knobs, t)
   for d in ipairs(self.documents) do order[d] = d end
   generator:shuffle(order)
   local chosen = table.move(order, 1, math.min(knobs.documents_per_step, #order), 1, {})
-  local draws =
-    coldstart.draw(self.documents, pieces_of, knobs.positions_per_document, chosen, generator)
+  local draws = coldstart.draw(self.documents, pieces_of, knobs.positions_per_document, chosen,
+    generator, self.is_asked)
   if #draws == 0 then error "coldstart: no position of these documents can be put in a box" end
 
-  local lists = run:time("candidates", candidates, run, self.documents, draws, knobs, t)
+  local lists = not self.thought
+    and run:time("candidates", candidates, run, self.documents, draws, knobs, t)
   local end_id = tokenizer.eos_id or run.model.eos_ids[1]
   local forest = documents.forest(self.prompt, self.documents, draws,
-    { budget = B, score = knobs.lambda > 0 })
+    { budget = generator:uniform() >= knobs.plain_share and B or nil, score = knobs.lambda > 0 })
   local batch, mask, length = forest.batch, {}, 0
   for i, place in ipairs(forest.positions) do
     local truth = tokenizer:token(place.ids[place.position])
-    local list = #lists[i] > 0 and lists[i] or { truth }
-    local thought = coldstart.thought(tokenizer, list, B, generator)
+    local thought
+    if self.thought then
+      local before = tokenizer:decode(table.move(place.ids, 1, place.position - 1, 1, {}))
+      thought = self.thought(before, truth, B, generator)
+    else
+      local list = #lists[i] > 0 and lists[i] or { truth }
+      thought = coldstart.thought(tokenizer, list, B, generator)
+    end
     local ids = tokenizer:encode(("%s</think>\\boxed{%s}"):format(thought, truth))
     table.insert(ids, end_id)
     mask[batch:segment(ids, { parent = forest.closings[i] })] = 1
@@ -169,8 +187,11 @@ function coldstart.new(given)
   local tokenizer = o.model.tokenizer
   local self = {
     documents = documents.encode(tokenizer, o.docs, o.max_document_length),
-    prompt = prompts.new(tokenizer, o.prompt),
+    prompt = prompts.new(tokenizer, o.prompt), thought = o.thought,
   }
+  if o.entropies then
+    function self.is_asked(d, p) return entropy.tier(o.entropies[d][p - 1] or 0, o.thresholds) ~= nil end
+  end
   return runs.new {
     name = "mid.coldstart", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,

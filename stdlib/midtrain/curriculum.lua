@@ -5,7 +5,7 @@
 local options = require "midtrain.options"
 local random = require "midtrain.random"
 
----@alias midtrain.Curriculum fun(t: integer, T: integer, state: table?): number[]
+---@alias midtrain.Curriculum fun(t: integer, T: integer, state: table?): number[], boolean?
 
 local curriculum = {}
 
@@ -62,6 +62,12 @@ end
 ---@return midtrain.Curriculum
 function curriculum.uniform()
   return curriculum.constant { 1 / 3, 1 / 3, 1 / 3 }
+end
+
+--- No curriculum: every unused position of a document is equally likely, whatever its tier.
+---@return midtrain.Curriculum
+function curriculum.all_positions()
+  return function() return { 1 / 3, 1 / 3, 1 / 3 }, true end
 end
 
 --- One tier only.
@@ -133,13 +139,13 @@ end
 
 -- Up to `count` positions of one document. A tier without unused positions leaves its probability
 -- to the document's others; tiers with p = 0 are never drawn.
-function Sampler:draw_from(document, p, count, generator)
+function Sampler:draw_from(document, p, count, generator, per_position)
   local left = { self:unused(document, 1), self:unused(document, 2), self:unused(document, 3) }
   local chosen = {}
   for _ = 1, count do
     local weights, any = {}, false
     for tier = 1, 3 do
-      weights[tier] = #left[tier] > 0 and p[tier] or 0
+      weights[tier] = #left[tier] > 0 and p[tier] * (per_position and #left[tier] or 1) or 0
       any = any or weights[tier] > 0
     end
     if not any then break end
@@ -179,14 +185,15 @@ end
 ---@param step integer
 ---@param documents integer
 ---@param count integer positions per document; fewer where a document has fewer
+---@param per_position boolean? p_t is then the weight of each position of a tier, not of the tier
 ---@return midtrain.Draw[]
-function Sampler:draw(p, step, documents, count)
+function Sampler:draw(p, step, documents, count, per_position)
   check_probabilities("curriculum: p_t", p)
   self:begin(step)
   local generator = random.new(self.seed, step, "positions")
   local draws, passed, restarted = {}, 0, false
   while #draws < math.min(documents, #self.eligible) do
-    local draw = self:draw_from(self:next_document(), p, count, generator)
+    local draw = self:draw_from(self:next_document(), p, count, generator, per_position)
     if draw then
       draws[#draws + 1], passed = draw, 0
     else

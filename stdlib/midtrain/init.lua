@@ -9,13 +9,19 @@ local mid = require "midtrain.native"
 ---@type table<string, string> what each module is for, also shown by help()
 local modules = {
   advantage = "group advantages",
+  arguments = "the command line of a script",
   budget = "token budget schedules B_t",
+  chain = "a small world of text in which reasoning helps",
+  comparison = "methods side by side: the paper's table",
   coldstart = "supervised stage that teaches a small model the answer format",
   corpus = "generated mathematical text",
   curriculum = "tier probabilities p_t and the position sampler",
   documents = "documents as token ids and the trunk of a step's forest",
   entropy = "difficulty tiers from next-token entropies",
+  eval = "accuracy of next-token prediction by tier, perplexity",
   journal = "what a run writes down",
+  methods = "the rows of the paper's table as options of rmt",
+  ntp = "next-token prediction: pre-training, and the baseline",
   objective = "policy losses, next-token loss and their sum",
   options = "checked tables of options",
   plot = "terminal plots",
@@ -23,6 +29,7 @@ local modules = {
   random = "counter-based random numbers",
   reward = "match and length rewards",
   rmt = "reinforcement mid-training",
+  rollout = "options of sampling",
   run = "what every training run shares",
   scoring = "from rollouts to advantages and metrics",
 }

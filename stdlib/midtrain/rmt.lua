@@ -69,14 +69,14 @@ local function step(self, run, knobs, t)
   local T, state, tokenizer = run.T, run.metrics or {}, run.model.tokenizer
   local B = options.value("rmt", "budget(t, T)", knobs.budget(t, T, state), { "number", min = 1 })
   B = B and math.floor(B)
-  local p = knobs.curriculum(t, T, state)
+  local p, per_position = knobs.curriculum(t, T, state)
   if knobs.beta > 0 and not self.reference_model then
     error "rmt: beta > 0 needs the option reference_model"
   end
 
   -- Positions C, and the forest of documents and closing prompts.
-  local draws =
-    self.sampler:draw(p, t, knobs.documents_per_step, knobs.positions_per_document)
+  local draws = self.sampler:draw(p, t, knobs.documents_per_step, knobs.positions_per_document,
+    per_position)
   local forest = documents.forest(self.prompt, self.documents, draws,
     { budget = B, score = knobs.lambda > 0 })
   local batch = forest.batch

@@ -1,0 +1,46 @@
+// Models that nobody has trained yet.
+import Foundation
+import Tensor
+
+extension ModelConfig {
+  /// Reads the text of a `config.json`.
+  ///
+  /// - Parameter name: what errors call it.
+  public init(json: [UInt8], name: String) throws {
+    let value = try json.withUnsafeBytes { try JSONValue(parsing: $0, file: name) }
+    guard let object = value.object else {
+      throw ModelError("\(name): expected an object with the keys of a config.json")
+    }
+    try self.init(ConfigReader(file: name, object: object))
+  }
+
+  /// The standard deviation that matrices begin with; 0.02 where the config has none, as in transformers.
+  fileprivate var initializerRange: Double { original["initializer_range"]?.number ?? 0.02 }
+}
+
+extension CausalLM {
+  /// A model with random weights, as transformers makes it: matrices from a normal distribution with the config's
+  /// `initializer_range` as its standard deviation, norms 1, biases 0. Equal seeds give equal models.
+  public convenience init(_ config: ModelConfig, seed: UInt64) throws {
+    var tensors: [String: Tensor] = [:]
+    for (number, info) in config.weights.enumerated() {
+      guard info.shape.count == 2 else {
+        tensors[info.name] = Tensor(repeating: info.name.hasSuffix("norm.weight") ? 1 : 0, shape: info.shape)
+        continue
+      }
+      let tensor = Tensor(uninitialized: info.shape)
+      func uniform(_ i: Int) -> Double {
+        CounterRandom.uniform(seed: seed, step: 0, prompt: number, sample: 0, token: i)
+      }
+      // Box and Muller: two uniform numbers give two normal ones.
+      for i in stride(from: 0, to: tensor.count, by: 2) {
+        let radius = config.initializerRange * (-2 * log(1 - uniform(i))).squareRoot()
+        let angle = 2 * Double.pi * uniform(i + 1)
+        tensor.pointer[i] = Float(radius * cos(angle))
+        if i + 1 < tensor.count { tensor.pointer[i + 1] = Float(radius * sin(angle)) }
+      }
+      tensors[info.name] = tensor
+    }
+    try self.init(config: config, tensors: tensors)
+  }
+}

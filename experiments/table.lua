@@ -1,0 +1,183 @@
+-- The paper's table for a model that fits here: every method and ablation from one start checkpoint,
+-- over several seeds, with the same text and steps.
+--
+--   midtrain run experiments/table.lua --quick        everything, small: minutes
+--   midtrain run experiments/table.lua                the whole table: see docs/results.md
+--   midtrain run experiments/table.lua --model SmolLM2-135M-Instruct --data texts.jsonl …
+--
+-- Without --model the setting is a world of chained arithmetic (stdlib/midtrain/chain.lua) and a
+-- transformer of a million parameters that is trained here from scratch: a worked line is text like
+-- any other, the cold start teaches the format with thoughts that are often wrong, and then each
+-- method has its turn. With --model the text is yours (--data) and the cold start the usual one.
+--
+-- What was finished is kept in --out: the same command goes on after an interruption.
+
+local mid = require "midtrain"
+
+local defaults = {
+  out = "runs/table",
+  quick = false,
+  seeds = 3,
+  methods = "", -- names with commas between; all if empty
+  model = "", -- a folder, a .gguf file, or a name in the model cache
+  data = "", -- .jsonl or text, for --model
+  field = "text", -- of the JSON objects
+  documents = 4000, -- to train on
+  evaluated = 400, -- positions of the evaluation
+  pretrain_steps = 1500,
+  coldstart_steps = 200,
+  steps = 120, -- of each method
+  documents_per_step = 16,
+  num_generations = 8,
+  max_completion_length = 64,
+  budget = 40, -- B_0; the paper's 800 → 160 at this length
+  learning_rate = 3e-4,
+  curve_every = 20,
+}
+
+local quick = {
+  seeds = 2, documents = 400, evaluated = 40, pretrain_steps = 60, coldstart_steps = 20, steps = 4,
+  documents_per_step = 4, num_generations = 4, curve_every = 2,
+}
+
+local function read_options()
+  local asked = mid.arguments.read("table", defaults)
+  if not asked.quick then return asked end
+  -- What is asked for on the command line still counts.
+  local small = {}
+  for name, value in pairs(defaults) do
+    small[name] = quick[name] ~= nil and quick[name] or value
+  end
+  return mid.arguments.read("table", small)
+end
+
+local prompt = { instructions = "Continue.", budget_line = "Use %d tokens." }
+
+-- Thoughts of the cold start: long ones with few slips or short ones with more, whatever the budget
+-- says. What reinforcement can improve is both: fewer slips, and the length that is asked for.
+local function thought(before, _, _, generator)
+  local is_terse = generator:uniform() < 0.4
+  return mid.chain.thought(before, is_terse and "terse" or "verbose", is_terse and 0.12 or 0.04,
+    generator)
+end
+
+-- The world of chained arithmetic, and a transformer from scratch that can compute in small steps.
+local function small_world(o)
+  local dir = o.out .. "/start"
+  local docs = mid.chain.generate(o.documents, { seed = 1 })
+  local others = mid.chain.generate(200, { seed = 1, first = 1000001 })
+  local function of_results(model, texts)
+    local ids = mid.documents.encode(model.tokenizer, texts, 512)
+    local H = mid.entropy.documents(model, ids)
+    for d, text in ipairs(texts) do H[d] = mid.chain.of_results(text, H[d]) end
+    return H
+  end
+  if not mid.exists(dir .. "/model.safetensors") then
+    local tokenizer = mid.chain.tokenizer(o.out .. "/tokenizer")
+    local model = mid.from_config({
+      model_type = "llama", hidden_size = 128, intermediate_size = 384, num_hidden_layers = 4,
+      num_attention_heads = 4, num_key_value_heads = 4, vocab_size = tokenizer.vocab_size,
+      max_position_embeddings = 512, rms_norm_eps = 1e-5, rope_theta = 10000,
+      tie_word_embeddings = true, eos_token_id = tokenizer.eos_id,
+    }, { tokenizer = tokenizer, seed = 1 })
+    print(model)
+    print(("Pre-training: %d steps"):format(o.pretrain_steps))
+    local T = o.pretrain_steps
+    local pretraining = mid.ntp {
+      model = model, docs = mid.chain.generate(16 * T, { seed = 2, worked = 0.5 }), steps = T,
+      documents_per_step = 16, seed = 1, progress = false,
+      learning_rate = function(t)
+        return 1e-3 * math.min(1, (t + 1) / (0.05 * T)) * (0.1 + 0.9 * (1 - t / T))
+      end,
+    }
+    for _ = 1, 10 do
+      pretraining:step(math.max(1, T // 10))
+      print(pretraining)
+      if pretraining.t >= T then break end
+    end
+    local few = table.move(docs, 1, math.min(#docs, 1000), 1, {})
+    print(("Cold start: %d steps"):format(o.coldstart_steps))
+    local coldstart = mid.coldstart {
+      model = model, docs = few, entropies = of_results(model, few), thought = thought, seed = 1,
+      steps = o.coldstart_steps, prompt = prompt, documents_per_step = 16, min_budget = 4,
+      max_budget = o.budget, plain_share = 0.3, learning_rate = 3e-4, progress = false,
+    }
+    coldstart:step(o.coldstart_steps)
+    print(coldstart)
+    model:save(dir)
+  end
+  local model = mid.load(dir)
+  print("Entropies …")
+  return {
+    start = dir, docs = docs, entropies = of_results(model, docs), prompt = prompt,
+    set = mid.eval.set {
+      docs = others, entropy_model = model, count = o.evaluated, seed = 1,
+      entropy_filter = mid.chain.of_results,
+    },
+    curve_set = mid.eval.set {
+      docs = others, entropy_model = model, count = o.evaluated // 4, seed = 2,
+      entropy_filter = mid.chain.of_results,
+    },
+  }
+end
+
+-- A model and text of the user's.
+local function real_world(o)
+  if o.data == "" then error("table: --model needs --data FILE, text to train on", 0) end
+  local texts = o.data:find "%.jsonl$" and mid.data.jsonl(o.data, o.field) or mid.data.text(o.data)
+  mid.random.new(1, 0, "table"):shuffle(texts)
+  local held_out = math.min(200, #texts // 5)
+  if held_out == 0 then error("table: --data needs five documents or more", 0) end
+  local others = table.move(texts, 1, held_out, 1, {})
+  local docs = table.move(texts, held_out + 1, math.min(#texts, held_out + o.documents), 1, {})
+  local dir = o.out .. "/start"
+  if not mid.exists(dir .. "/config.json") then
+    local model = mid.load(o.model)
+    mid.coldstart {
+      model = model, docs = docs, steps = o.coldstart_steps, seed = 1, max_budget = o.budget,
+    }:step(o.coldstart_steps)
+    model:save(dir)
+  end
+  local entropy_model = mid.load(o.model)
+  local function set(count, seed)
+    return mid.eval.set { docs = others, entropy_model = entropy_model, count = count, seed = seed }
+  end
+  return {
+    start = dir, docs = docs, set = set(o.evaluated, 1), curve_set = set(o.evaluated // 4, 2),
+    entropies = mid.entropy.documents(entropy_model,
+      mid.documents.encode(entropy_model.tokenizer, docs, 512), { progress = true }),
+  }
+end
+
+local function write(path, text)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(text)
+end
+
+local o = read_options()
+local started = mid.clock()
+mid.mkdir(o.out)
+local world = o.model == "" and small_world(o) or real_world(o)
+local names
+if o.methods ~= "" then
+  names = {}
+  for name in o.methods:gmatch "[^,%s]+" do names[#names + 1] = name end
+end
+local seeds = {}
+for seed = 1, o.seeds do seeds[seed] = seed end
+local results = mid.comparison.run {
+  start = world.start, docs = world.docs, set = world.set, curve_set = world.curve_set,
+  out = o.out, methods = names, seeds = seeds, curve_every = o.curve_every,
+  rmt = {
+    entropies = world.entropies, prompt = world.prompt, steps = o.steps,
+    budget = mid.budget.exponential { initial = o.budget }, learning_rate = o.learning_rate,
+    documents_per_step = o.documents_per_step, num_generations = o.num_generations,
+    max_completion_length = o.max_completion_length, temperature = 1,
+  },
+  eval = { max_completion_length = o.max_completion_length, positions_at_a_time = 128 },
+}
+local markdown = mid.comparison.markdown(results)
+write(o.out .. "/table.md", markdown)
+write(o.out .. "/table.csv", mid.comparison.csv(results))
+print("\n" .. markdown)
+print(("%.0f s. Written: %s/table.md, %s/table.csv"):format(mid.clock() - started, o.out, o.out))

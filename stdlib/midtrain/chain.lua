@@ -1,0 +1,157 @@
+-- A small world in which reasoning helps: lines of chained arithmetic modulo a small number.
+--
+--   7:3+5*2+6*4=1          the value after the last operation; no single look at the line gives it
+--   7:3+5*2+6*4~12110=0    the same, worked: the value after each operation, then the last again
+--
+-- What stands before the sign is given: nobody can predict it. What follows can be computed, step
+-- by step. The entropy of the result, for a reader who does not compute, is the logarithm of the
+-- modulus: 2 makes easy positions, 3 and 4 medium ones, 7 and 9 hard ones. A tokenizer of bytes and
+-- a few special tokens makes every character one token, and its place in the text its position.
+
+local mid = require "midtrain.native"
+local options = require "midtrain.options"
+local random = require "midtrain.random"
+
+local chain = {}
+
+local MODULI = { 2, 3, 4, 7, 9 }
+-- Those of a multiplication have no factor in common with any modulus, so that no value is lost.
+local FACTORS = { 5 }
+local SUMMANDS = { 1, 2, 3, 4, 5, 6, 7, 8, 9 }
+
+local function apply(value, operation, operand, modulus)
+  return (operation == "*" and value * operand or value + operand) % modulus
+end
+
+-- One line without its end: its text up to the sign, and the value after each operation.
+local function line(generator, length)
+  local modulus = generator:choice(MODULI)
+  local value = generator:integer(1, 9)
+  local text, values = ("%d:%d"):format(modulus, value), {}
+  for i = 1, length do
+    local operation = generator:uniform() < 0.5 and "*" or "+"
+    local operand = generator:choice(operation == "*" and FACTORS or SUMMANDS)
+    value = apply(value, operation, operand, modulus)
+    text, values[i] = text .. operation .. operand, value
+  end
+  return text, values
+end
+
+local specification = {
+  seed = { "integer", default = 0 },
+  first = { "integer", default = 1, min = 1, doc = "number of the first; other numbers, other texts" },
+  lines = { "integer", default = 4, min = 1, doc = "of a document" },
+  operations = { "integer", default = 5, min = 1, doc = "of a line" },
+  worked = { "number", default = 0, min = 0, max = 1, doc = "share of lines that are worked" },
+}
+
+--- Documents numbered from `first` on. Equal numbers and seeds give equal texts.
+---@param count integer
+---@param given { seed: integer?, first: integer?, lines: integer?, operations: integer?, worked: number? }?
+---@return string[]
+function chain.generate(count, given)
+  local o = options.check("chain.generate", given, specification)
+  local documents = {}
+  for d = 1, count do
+    local generator = random.new(o.seed, o.first + d - 1, "chain")
+    local lines = {}
+    for i = 1, o.lines do
+      local text, values = line(generator, o.operations)
+      local work = generator:uniform() < o.worked and "~" .. table.concat(values) or ""
+      lines[i] = ("%s%s=%d\n"):format(text, work, values[#values])
+    end
+    documents[d] = table.concat(lines)
+  end
+  return documents
+end
+
+--- Where the results of plain lines are in a document: the places that need reasoning.
+---@param text string
+---@return integer[] positions
+function chain.results(text)
+  local positions = {}
+  for start, finish in text:gmatch "()[^\n]+()" do
+    if not text:sub(start, finish - 1):find "~" then positions[#positions + 1] = finish - 1 end
+  end
+  return positions
+end
+
+--- Entropies with those of given characters taken out, so that nothing is asked that nobody can
+--- know: 0 after every token whose successor is not a result.
+---@param text string
+---@param H number[] after each token
+---@return number[]
+function chain.of_results(text, H)
+  local is_result, masked = {}, {}
+  for _, p in ipairs(chain.results(text)) do is_result[p] = true end
+  for i = 1, #H do masked[i] = is_result[i + 1] and H[i] or 0 end
+  return masked
+end
+
+--- A thought about the result that comes next. `terse` writes the value after each operation, one
+--- token each; `verbose` the whole operation, six tokens each. Each step is wrong with probability
+--- `slip`, and what follows builds on it.
+---@param before string the document up to there
+---@param style "terse"|"verbose"
+---@param slip number
+---@param generator midtrain.Random
+---@return string
+function chain.thought(before, style, slip, generator)
+  local plain = before:match "[^\n]*$"
+  local modulus, value = plain:match "^(%d):(%d)"
+  modulus, value = math.tointeger(modulus), math.tointeger(value)
+  local steps = {}
+  for operation, operand in plain:gmatch "([+*])(%d)" do
+    local result = apply(value, operation, math.tointeger(operand), modulus)
+    if generator:uniform() < slip then result = generator:integer(0, modulus - 1) end
+    steps[#steps + 1] = style == "terse" and tostring(result)
+      or ("%d%s%d=%d"):format(value, operation, operand, result)
+    value = result
+  end
+  return table.concat(steps, style == "terse" and "" or ",")
+end
+
+-- What byte-level tokenizers write for each byte (GPT-2): itself where it can be seen.
+local function visible(byte)
+  local shown = byte >= 33 and byte <= 126 or byte >= 161 and byte <= 172 or byte >= 174
+  if shown then return utf8.char(byte) end
+  local hidden = 0
+  for b = 0, byte - 1 do
+    if not (b >= 33 and b <= 126 or b >= 161 and b <= 172 or b >= 174) then hidden = hidden + 1 end
+  end
+  return utf8.char(256 + hidden)
+end
+
+--- The tokens beside the 256 bytes, in the order of their ids.
+chain.special_tokens = { "<|endoftext|>", "<think>", "</think>", "\\boxed{" }
+
+--- A tokenizer of bytes and `chain.special_tokens`, written to `dir`.
+---@param dir string
+---@return table tokenizer
+function chain.tokenizer(dir)
+  local vocabulary, added = {}, {}
+  for byte = 0, 255 do vocabulary[visible(byte)] = byte end
+  for i, content in ipairs(chain.special_tokens) do
+    added[i] = {
+      id = 255 + i, content = content, special = i == 1, normalized = false, single_word = false,
+      lstrip = false, rstrip = false,
+    }
+  end
+  local byte_level =
+    { type = "ByteLevel", add_prefix_space = false, trim_offsets = true, use_regex = false }
+  mid.mkdir(dir)
+  local function write(name, value)
+    local file <close> = assert(io.open(dir .. "/" .. name, "w"))
+    -- An empty table could be a list or an object; here it is the list of merges.
+    file:write((mid.json.encode(value):gsub("{}", "[]")), "\n")
+  end
+  write("tokenizer.json", {
+    version = "1.0", added_tokens = added, pre_tokenizer = byte_level, decoder = byte_level,
+    model = { type = "BPE", vocab = vocabulary, merges = {} },
+  })
+  write("tokenizer_config.json",
+    { tokenizer_class = "PreTrainedTokenizerFast", eos_token = chain.special_tokens[1] })
+  return mid.tokenizer(dir)
+end
+
+return chain

@@ -1,0 +1,235 @@
+-- Methods side by side: each trained from one start checkpoint with the same text, steps and seeds,
+-- evaluated on the same positions. Every finished row is a file, so that a comparison that was
+-- interrupted goes on where it stopped.
+
+local advantage = require "midtrain.advantage"
+local eval = require "midtrain.eval"
+local journal = require "midtrain.journal"
+local methods = require "midtrain.methods"
+local mid = require "midtrain.native"
+local ntp = require "midtrain.ntp"
+local options = require "midtrain.options"
+local rmt = require "midtrain.rmt"
+
+local comparison = {}
+
+local specification = {
+  start = { "string", required = true, doc = "folder of the start checkpoint" },
+  docs = { "table", required = true, doc = "texts to train on" },
+  set = { "table", required = true, doc = "what is evaluated: eval.set" },
+  out = { "string", required = true, doc = "the comparison's folder" },
+  methods = { "table", doc = "names; all of methods.list if absent" },
+  seeds = { "table", default = { 1, 2, 3 } },
+  rmt = { "table", required = true, doc = "options of mid.rmt that all rows share" },
+  ntp = { "table", default = {}, doc = "options of mid.ntp for the row that only does that" },
+  eval = { "table", default = {}, doc = "options of eval.next_token" },
+  curve_every = { "integer", default = 0, min = 0, doc = "steps between points of curves; 0: none" },
+  curve_set = { "table", doc = "what the points are measured on; set if absent" },
+}
+
+-- Options of a row: what all share, then what the method changes.
+local function merged(...)
+  local result = {}
+  for _, part in ipairs { ... } do
+    for name, value in pairs(part) do result[name] = value end
+  end
+  return result
+end
+
+-- A run of a method, not yet started; nil for one that is not trained.
+local function new_run(o, method, model, seed, out)
+  local common = { model = model, docs = o.docs, seed = seed, out = out, progress = false }
+  if method.kind == "ntp" then
+    local same = { steps = o.rmt.steps, documents_per_step = o.rmt.documents_per_step }
+    return ntp(merged(same, { learning_rate = o.rmt.learning_rate }, o.ntp, common))
+  elseif method.kind == "rl" then
+    return rmt(merged(o.rmt, method.options(), common))
+  end
+end
+
+-- The budget that a method's prompts ask for at the end of training.
+local function final_budget(o, method)
+  if method.kind ~= "rl" then return nil end
+  local schedule = method.options().budget or o.rmt.budget
+  return schedule and schedule(o.rmt.steps, o.rmt.steps, {})
+end
+
+local function evaluate(o, method, model, set, budget)
+  local result = { direct = eval.next_token(model, set, merged(o.eval, { mode = "direct" })) }
+  if not method.is_direct then
+    result.reasoning = eval.next_token(model, set,
+      merged(o.eval, { mode = "reasoning", prompt = o.rmt.prompt, budget = budget }))
+  end
+  return result
+end
+
+-- Trains and evaluates one row with one seed.
+local function run_row(o, method, seed, dir)
+  local started = mid.clock()
+  local model = mid.load(o.start)
+  local run, curve = new_run(o, method, model, seed, dir .. "/run"), {}
+  if run then
+    while run.t < run.T do
+      run:step(o.curve_every > 0 and o.curve_every - run.t % o.curve_every or run.T)
+      if o.curve_every > 0 then
+        local budget = run.metrics.budget
+        local now = evaluate(o, method, model, o.curve_set or o.set, budget)
+        local main = now.reasoning or now.direct
+        table.insert(curve, {
+          step = run.t, accuracy = main.mean, length = main.think_length, budget = budget,
+        })
+      end
+    end
+  end
+  local result = evaluate(o, method, model, o.set, final_budget(o, method))
+  result.method, result.seed, result.curve = method.name, seed, curve
+  result.seconds = mid.clock() - started
+  return result
+end
+
+local function read(path)
+  local file <close> = assert(io.open(path))
+  return mid.json.decode(file:read "a")
+end
+
+--- Runs what is not there yet and returns all results: by method, one for each seed.
+---@param given table see the specification in comparison.lua
+---@return table<string, table[]> results
+function comparison.run(given)
+  local o = options.check("comparison.run", given, specification)
+  local names, results = o.methods, {}
+  if not names then
+    names = {}
+    for i, method in ipairs(methods.list) do names[i] = method.name end
+  end
+  for _, seed in ipairs(o.seeds) do
+    for _, name in ipairs(names) do
+      local method = methods.named(name)
+      -- What is not trained is the same for all seeds.
+      local dir = ("%s/seed-%d/%s"):format(o.out, method.kind == "none" and o.seeds[1] or seed, name)
+      local path = dir .. "/result.json"
+      if not mid.exists(path) then
+        -- Half a row from before an interruption is of no use; a run never writes over another.
+        if mid.exists(dir) then mid.rename(dir, ("%s.interrupted-%d"):format(dir, os.time())) end
+        mid.mkdir(dir)
+        print(("%s, seed %d …"):format(method.title, seed))
+        journal.write(path, run_row(o, method, seed, dir))
+      end
+      local result = read(path)
+      local main = result.reasoning or result.direct
+      print(("%s, seed %d: mean %.1f %%, think length %s, %.0f s"):format(method.title, seed,
+        100 * (main.mean or 0 / 0),
+        main.think_length and ("%.1f"):format(main.think_length) or "–", result.seconds))
+      results[name] = results[name] or {}
+      table.insert(results[name], result)
+    end
+  end
+  return results
+end
+
+-- 97.5 % quantiles of Student's t for 1 … 10 degrees of freedom.
+local student = { 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228 }
+
+--- Mean of values over seeds and the half width of its 95 % confidence interval (Student's t); the
+--- latter nil for one value. Beyond eleven values the normal quantile is used.
+---@param values number[]
+---@return number? mean, number? half_width
+function comparison.interval(values)
+  local mean, std, n = advantage.statistics(values)
+  if n == 0 then return nil end
+  if n == 1 then return mean end
+  return mean, (student[n - 1] or 1.96) * std / math.sqrt(n)
+end
+
+local columns = { "easy", "medium", "hard", "mean" }
+
+--- The table as rows of cells: for each method its accuracies in percent in reasoning and in direct
+--- mode, and the length of its thoughts, with intervals over the seeds.
+---@param results table<string, table[]> see comparison.run
+---@return { title: string, cells: { mean: number?, half_width: number? }[] }[]
+function comparison.rows(results)
+  local rows = {}
+  for _, method in ipairs(methods.list) do
+    local seeds = results[method.name]
+    if seeds then
+      local row = { name = method.name, title = method.title, cells = {} }
+      local function add(read_value)
+        local values = {}
+        for _, result in ipairs(method.kind == "none" and { seeds[1] } or seeds) do
+          values[#values + 1] = read_value(result)
+        end
+        local mean, half_width = comparison.interval(values)
+        row.cells[#row.cells + 1] = { mean = mean, half_width = half_width }
+      end
+      for _, mode in ipairs { "reasoning", "direct" } do
+        for _, column in ipairs(columns) do
+          add(function(r) return r[mode] and r[mode][column] and 100 * r[mode][column] end)
+        end
+      end
+      add(function(r) return r.reasoning and r.reasoning.think_length end)
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+local heading = {
+  "", "easy", "medium", "hard", "mean", "direct: easy", "medium", "hard", "mean", "length",
+}
+
+local function cell_text(cell)
+  if not cell.mean then return "–" end
+  return cell.half_width and ("%.1f ± %.1f"):format(cell.mean, cell.half_width)
+    or ("%.1f"):format(cell.mean)
+end
+
+local function line_of(texts) return "| " .. table.concat(texts, " | ") .. " |" end
+
+--- The table in Markdown, the paper's own figures below it.
+---@param results table<string, table[]>
+---@return string
+function comparison.markdown(results)
+  local lines = { line_of(heading), "|---" .. ("|--:"):rep(#heading - 1) .. "|" }
+  for _, row in ipairs(comparison.rows(results)) do
+    local texts = { row.title }
+    for _, cell in ipairs(row.cells) do texts[#texts + 1] = cell_text(cell) end
+    lines[#lines + 1] = line_of(texts)
+  end
+  lines[#lines + 1] = "\nThe paper's own figures, 14B models on OmniMATH:\n"
+  lines[#lines + 1] = line_of { "", "easy", "medium", "hard", "mean", "length" }
+  lines[#lines + 1] = "|---|--:|--:|--:|--:|--:|"
+  for _, paper in ipairs(methods.paper) do
+    local texts = { paper[1] }
+    for i = 2, 5 do texts[i] = ("%.2f"):format(paper[i]) end
+    texts[6] = paper[6] and tostring(paper[6]) or "–"
+    lines[#lines + 1] = line_of(texts)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- The table as comma-separated values, one line per method and seed.
+---@param results table<string, table[]>
+---@return string
+function comparison.csv(results)
+  local lines = { "method,seed,mode,easy,medium,hard,mean,length,think_length,closed,boxed,seconds" }
+  for _, method in ipairs(methods.list) do
+    for _, r in ipairs(results[method.name] or {}) do
+      for _, mode in ipairs { "reasoning", "direct" } do
+        local m = r[mode]
+        if m then
+          local texts = { method.name, tostring(r.seed), mode }
+          for _, field in ipairs {
+            "easy", "medium", "hard", "mean", "length", "think_length", "closed", "boxed",
+          } do
+            texts[#texts + 1] = m[field] and ("%.6g"):format(m[field]) or ""
+          end
+          texts[#texts + 1] = ("%.1f"):format(r.seconds)
+          lines[#lines + 1] = table.concat(texts, ",")
+        end
+      end
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return comparison
