@@ -88,7 +88,8 @@ extension Registry {
       let tokenizer = try options["tokenizer"].optional?.object(Tokenizer.self)
       let seed = UInt64(bitPattern: Int64(try options["seed"].integer()))
       return {
-        let model = LanguageModel(network: try CausalLM(config, seed: seed), tokenizer: tokenizer, path: "new")
+        let network = try CausalLM(config, seed: seed)
+        let model = LanguageModel(network: network, tokenizer: tokenizer, path: "new")
         return { try $0.return(model) }
       }
     }

@@ -1,12 +1,14 @@
--- A small world in which reasoning helps: lines of chained arithmetic modulo a small number.
+-- A small world in which reasoning helps: lines of chained arithmetic with single digits.
 --
---   7:3+5*2+6*4=1          the value after the last operation; no single look at the line gives it
---   7:3+5*2+6*4~12110=0    the same, worked: the value after each operation, then the last again
+--   v:a3b+5c*7d+6e+4=6                            the last digit after the last operation
+--   v:a3b+5c*7d+6e+4~b8c6d2e6=6                   the same, worked: the digit after each operation
+--   v:a3b+5c*7d+6e+4~b3+5=8c8*7=6d6+6=2e2+4=6=6   worked, every operation written out
 --
 -- What stands before the sign is given: nobody can predict it. What follows can be computed, step
--- by step. The entropy of the result, for a reader who does not compute, is the logarithm of the
--- modulus: 2 makes easy positions, 3 and 4 medium ones, 7 and 9 hard ones. A tokenizer of bytes and
--- a few special tokens makes every character one token, and its place in the text its position.
+-- by step, but not in one look. A line asks for the digit itself (v: ten results, hard), for what
+-- it leaves divided by three (t: medium) or by two (p: easy): the entropy, for a reader who does not
+-- compute, is the logarithm of the number of results. A tokenizer of bytes and a few special tokens
+-- makes every character one token, and its place in the text its position.
 
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
@@ -14,34 +16,49 @@ local random = require "midtrain.random"
 
 local chain = {}
 
-local MODULI = { 2, 3, 4, 7, 9 }
--- Those of a multiplication have no factor in common with any modulus, so that no value is lost.
-local FACTORS = { 5 }
+-- Results that a line may ask for: the last digit divided by this leaves what is asked for.
+local QUESTIONS = { p = 2, t = 3, v = 10 }
+local NAMES = { "p", "t", "v" }
+-- A factor that shares none with ten loses nothing.
+local FACTORS = { 3, 7 }
 local SUMMANDS = { 1, 2, 3, 4, 5, 6, 7, 8, 9 }
 
-local function apply(value, operation, operand, modulus)
-  return (operation == "*" and value * operand or value + operand) % modulus
+local function apply(value, operation, operand)
+  return (operation == "*" and value * operand or value + operand) % 10
 end
 
--- One line without its end: its text up to the sign, and the value after each operation.
-local function line(generator, length)
-  local modulus = generator:choice(MODULI)
-  local value = generator:integer(1, 9)
-  local text, values = ("%d:%d"):format(modulus, value), {}
+-- A line's text up to its sign; what its parts are is read from the text again.
+local function given_part(generator, length)
+  local text = ("%s:a%d"):format(generator:choice(NAMES), generator:integer(0, 9))
   for i = 1, length do
     local operation = generator:uniform() < 0.5 and "*" or "+"
     local operand = generator:choice(operation == "*" and FACTORS or SUMMANDS)
-    value = apply(value, operation, operand, modulus)
-    text, values[i] = text .. operation .. operand, value
+    text = ("%s%s%s%d"):format(text, string.char(97 + i), operation, operand)
   end
-  return text, values
+  return text
+end
+
+-- The steps of a line in a style, and its result. Each step is wrong with probability `slip`, and
+-- what follows builds on it.
+local function work(given, style, slip, generator)
+  local question, start = given:match "^(%l):a(%d)"
+  local value = math.tointeger(start)
+  local steps = {}
+  for label, operation, operand in given:gmatch "(%l)([+*])(%d)" do
+    local result = apply(value, operation, math.tointeger(operand))
+    if slip > 0 and generator:uniform() < slip then result = generator:integer(0, 9) end
+    steps[#steps + 1] = style == "terse" and ("%s%d"):format(label, result)
+      or ("%s%d%s%s=%d"):format(label, value, operation, operand, result)
+    value = result
+  end
+  return table.concat(steps), value % QUESTIONS[question]
 end
 
 local specification = {
   seed = { "integer", default = 0 },
   first = { "integer", default = 1, min = 1, doc = "number of the first; other numbers, other texts" },
   lines = { "integer", default = 4, min = 1, doc = "of a document" },
-  operations = { "integer", default = 5, min = 1, doc = "of a line" },
+  operations = { "integer", default = 4, min = 1, doc = "of a line" },
   worked = { "number", default = 0, min = 0, max = 1, doc = "share of lines that are worked" },
 }
 
@@ -56,9 +73,10 @@ function chain.generate(count, given)
     local generator = random.new(o.seed, o.first + d - 1, "chain")
     local lines = {}
     for i = 1, o.lines do
-      local text, values = line(generator, o.operations)
-      local work = generator:uniform() < o.worked and "~" .. table.concat(values) or ""
-      lines[i] = ("%s%s=%d\n"):format(text, work, values[#values])
+      local text = given_part(generator, o.operations)
+      local steps, result = work(text, generator:uniform() < 0.5 and "terse" or "verbose", 0)
+      local is_worked = generator:uniform() < o.worked
+      lines[i] = ("%s%s=%d\n"):format(text, is_worked and "~" .. steps or "", result)
     end
     documents[d] = table.concat(lines)
   end
@@ -88,27 +106,15 @@ function chain.of_results(text, H)
   return masked
 end
 
---- A thought about the result that comes next. `terse` writes the value after each operation, one
---- token each; `verbose` the whole operation, six tokens each. Each step is wrong with probability
---- `slip`, and what follows builds on it.
+--- A thought about the result that comes next. `terse` writes the value after each operation, two
+--- tokens each; `verbose` the whole operation, six tokens each.
 ---@param before string the document up to there
 ---@param style "terse"|"verbose"
----@param slip number
+---@param slip number probability of a wrong step
 ---@param generator midtrain.Random
 ---@return string
 function chain.thought(before, style, slip, generator)
-  local plain = before:match "[^\n]*$"
-  local modulus, value = plain:match "^(%d):(%d)"
-  modulus, value = math.tointeger(modulus), math.tointeger(value)
-  local steps = {}
-  for operation, operand in plain:gmatch "([+*])(%d)" do
-    local result = apply(value, operation, math.tointeger(operand), modulus)
-    if generator:uniform() < slip then result = generator:integer(0, modulus - 1) end
-    steps[#steps + 1] = style == "terse" and tostring(result)
-      or ("%d%s%d=%d"):format(value, operation, operand, result)
-    value = result
-  end
-  return table.concat(steps, style == "terse" and "" or ",")
+  return (work(before:match "[^\n]*$", style, slip, generator))
 end
 
 -- What byte-level tokenizers write for each byte (GPT-2): itself where it can be seen.

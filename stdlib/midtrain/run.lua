@@ -39,6 +39,7 @@ run.specification = {
   },
   max_grad_norm = { "number", default = 1.0, min = 0, knob = true, doc = "0 = no clipping" },
   weight_decay = { "number", default = 0.01, min = 0, doc = "[D, RPT]" },
+  adam_beta2 = { "number", default = 0.999, min = 0, max = 1, doc = "[D, RPT]" },
   checkpointing = {
     "string", default = "auto", choices = { "auto", "off", "mlp", "block" }, knob = true,
     doc = "what the backward pass computes again; auto: as much as memory makes necessary",
@@ -112,7 +113,7 @@ function run.new(policy)
   end
   own.optimizer = mid.adamw(o.model, {
     learning_rate = type(o.learning_rate) == "number" and o.learning_rate or 0,
-    weight_decay = o.weight_decay,
+    weight_decay = o.weight_decay, beta2 = o.adam_beta2,
   })
   return setmetatable({}, {
     __index = own, __newindex = assign, __name = "Run",
