@@ -406,6 +406,7 @@ function tests.a_run_folder_has_completions_and_the_samplers_state()
   local state = mid.json.decode(scratch.read(out .. "/checkpoints/step-2/trainer_state.json"))
   check.equal(state.policy.sampler.taken, 4)
   check.equal(state.knobs.num_generations, 2)
+  check.equal({ state.metrics.step, state.metrics.budget }, { 2, 3 })
   scratch.remove(out)
 end
 

@@ -338,6 +338,8 @@ function Run:save(dir)
   journal.write(temporary .. "/trainer_state.json", {
     name = own.name, step = own.t, steps = own.T, seed = own.seed, num_tokens = own.num_tokens,
     knobs = journal.describe(own.knobs), policy = own.policy.state and own.policy.state() or nil,
+    -- What schedules get as `state`, and where adaptive ones keep what they remember.
+    metrics = journal.describe(own.metrics),
   })
   mid.rename(temporary, dir)
   if holding then self:resume() end
