@@ -50,8 +50,8 @@ return {
       state = { ["rewards/match/mean"] = accuracy }
       for name, value in pairs(memory) do state[name] = value end
     end
-    -- Averages before each step: –, 0, .4, .6, .35, .225, .5625; best .6 from the fourth on. Nothing
-    -- happens while nothing was right; then down, down, up, up, down… up: .5625 ≥ .54.
+    -- Averages before each step: –, 0, .4, .6, .35, .225, .5625; best .6 from the fourth on.
+    -- Nothing happens while nothing was right; then down, down, up, up, and down: .5625 ≥ .54.
     check.near(averages, { -1, 0, .4, .6, .35, .225, .5625 }, 1e-12)
     check.equal(budgets, { 100, 100, 50, 25, 50, 100, 50 })
   end,

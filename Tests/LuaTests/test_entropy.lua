@@ -112,7 +112,8 @@ return {
     local pipe <close> = assert(io.popen(("ls '%s'"):format(dir)))
     local path = dir .. "/" .. pipe:read "l"
     local text = scratch.read(path)
-    for _, damaged in ipairs { "", "short", text:sub(1, -2), text:gsub("^.", "\x09"), text .. "x" } do
+    local other = text:gsub("^.", "\x09")
+    for _, damaged in ipairs { "", "short", text:sub(1, -2), other, text .. "x" } do
       local file = assert(io.open(path, "wb"))
       file:write(damaged)
       file:close()

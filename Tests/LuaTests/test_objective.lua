@@ -158,6 +158,11 @@ return {
     check.near(gradient, { -0.5 / 3, -2 / 3, 2 / 3 }, 1e-5, "weighted")
     check.near(metrics["sampling/importance_sampling_ratio/mean"], 3.5 / 3, 1e-5)
     check.near(loss(sampling, { -1, -2, -3 }), { -0.5 / 3, -2 / 3, 2 / 3 }, 1e-5, "with old")
+    -- The weights are of the old policy, whatever was learned since: the ratio e² of the new one to
+    -- it is clipped at a positive advantage, and counts at a negative one.
+    local further = { -1 - 2, -2 - 2, -3 - 2 }
+    local moved = { sampling[1] - 2, sampling[2] - 2, sampling[3] - 2 }
+    check.near(loss(moved, further), { 0, 0, 2 * math.exp(2) / 3 }, 1e-5, "after a step")
     -- One ratio per sequence: its term counts with the sum of its tokens' weights.
     check.near(loss(sampling, { -1, -2, -3 }, "sequence"), { -2.5 / 6, -2.5 / 6, 2 / 3 }, 1e-5)
   end,
@@ -178,13 +183,14 @@ return {
     -- The exponent is clamped, so that a token the policy gave up is no infinity.
     local kl = objective.kl(mid.tensor { -100 }, mid.tensor { 0 })
     check.near(kl:item() / (math.exp(20) - 21), 1, 1e-5)
-    check.raises(function() objective.kl(mid.tensor { 0 }, mid.tensor { 0 }, "k4") end, "k1, k2, k3")
+    check.raises(function() objective.kl(kl, kl, "k4") end, "k1, k2, k3")
   end,
 
   -- Quantile ½ of 1, 2, 3, 4 is 2.5: the two most uncertain tokens keep their share of 1/4 each;
-  -- KL (k1) and the entropy bonus count at all four. Entropies outside of the sequences are nothing.
+  -- KL (k1) and the entropy bonus count at all four. Entropies outside of the sequences do not.
   entropy_terms_by_hand = function()
-    local sequences = { { first = 2, last = 3, advantage = 1 }, { first = 4, last = 5, advantage = -2 } }
+    local sequences =
+      { { first = 2, last = 3, advantage = 1 }, { first = 4, last = 5, advantage = -2 } }
     local function gradients(given)
       local lp, H = parameter { -9, -1, -1, -1, -1 }, parameter { 99, 1, 4, 2, 3 }
       given.logprobs, given.entropies, given.sequences = lp, H, sequences

@@ -318,7 +318,8 @@ function tests.dynamic_sampling_replaces_groups_that_teach_nothing()
       rounds = rounds + 1
       for _, s in ipairs(segments) do
         local closing = batch.segments[s]
-        places[#places + 1] = table.concat(batch.segments[closing.parent].ids, ",") .. closing.offset
+        local text = table.concat(batch.segments[closing.parent].ids, ",")
+        places[#places + 1] = text .. closing.offset
       end
       local source = rounds <= dead_rounds and alike or mixed
       return source.rollout(self, batch, segments, o)

@@ -10,7 +10,8 @@
 
 local options = require "midtrain.options"
 
----@alias midtrain.Budget fun(t: integer, T: integer, state: table?): integer?, table<string, number>?
+---@alias midtrain.Memory table<string, number>
+---@alias midtrain.Budget fun(t: integer, T: integer, state: table?): integer?, midtrain.Memory?
 
 local budget = {}
 
@@ -98,7 +99,7 @@ local smoothing = {
 --- at `tolerance` of its best or above, by `grow` when it falls below; as it is until the metric
 --- was above 0 once. The best fades by `fading` a step, because a curriculum that turns to harder
 --- positions lowers what can be reached. A feedback of ours, from no paper [D].
----@param given { initial: number?, minimum: integer?, maximum: number?, shrink: number?, grow: number?, tolerance: number?, smoothing: number?, fading: number?, metric: string? }?
+---@param given table? the options below
 ---@return midtrain.Budget
 function budget.adaptive(given)
   local o = options.check("budget.adaptive", given, {
@@ -133,7 +134,7 @@ end
 --- Follows what the model does: `share` of the moving average of the measured length, from
 --- `initial` on. With a share below 1 and a reward for keeping to the budget, thoughts shorten as
 --- fast as the model can follow [D].
----@param given { initial: number?, minimum: integer?, maximum: number?, share: number?, smoothing: number?, metric: string? }?
+---@param given table? the options below
 ---@return midtrain.Budget
 function budget.measured(given)
   local o = options.check("budget.measured", given, {

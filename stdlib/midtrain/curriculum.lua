@@ -8,7 +8,8 @@ local random = require "midtrain.random"
 
 -- A curriculum returns p_t, whether that weighs positions instead of tiers, and what it must
 -- remember: named numbers that become metrics, as with a budget (see budget.lua).
----@alias midtrain.Curriculum fun(t: integer, T: integer, state: table?): number[], boolean?, table<string, number>?
+---@alias midtrain.Curriculum
+---| fun(t: integer, T: integer, state: table?): number[], boolean?, midtrain.Memory?
 
 local curriculum = {}
 

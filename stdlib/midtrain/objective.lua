@@ -104,16 +104,19 @@ local function clipped(ratio, A, o)
   return -((capped * A):minimum(bounded * A))
 end
 
--- Truncated importance sampling: each token's weight min(π(o_t) / π_sampling(o_t), cap), a constant.
+-- Truncated importance sampling: each token's weight min(π(o_t) / π_sampling(o_t), cap), a
+-- constant. Of the policy before the first step on these samples, as in TRL: how far it went since
+-- is the ratio's matter.
 local function correction(o, tokens)
-  local log_ratio = o.logprobs:detach() - o.sampling_logprobs
+  local log_ratio = (o.old_logprobs or o.logprobs:detach()) - o.sampling_logprobs
   local ratio = log_ratio:clamp(-20, 20):exp():clamp(0, o.importance_sampling_cap)
   local mean = (ratio * tokens):sum():item()
   return ratio, { ["sampling/importance_sampling_ratio/mean"] = mean }
 end
 
 --- KL to a reference per token, with d = log π − log π_ref: k1 is d, unbiased but of high variance;
---- k2 is ½d²; k3 is e^(−d) + d − 1, with d clamped to ±20 (Schulman, "Approximating KL divergence").
+--- k2 is ½d²; k3 is e^(−d) + d − 1, with d clamped to ±20 (Schulman, "Approximating KL
+--- divergence", 2020).
 ---@param logprobs any tensor
 ---@param ref_logprobs any tensor
 ---@param kind ("k1"|"k2"|"k3")? k3 if absent

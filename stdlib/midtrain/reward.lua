@@ -214,7 +214,7 @@ end
 --- RMT's reward r = (1 − w)·match + w·length, w = 0.3 [D]; only the match where there is no budget.
 --- A reward is a function (sample) → total, components; nil leaves the sample out of training. A
 --- component gives its value, for the log, and its contribution to the total, for the advantages.
----@param given { weight: number?, match: ("prefix"|"strict"|"dense"|function)?, length: function? }?
+---@param given { weight: number?, match: (string|function)?, length: function? }?
 ---@return fun(sample: midtrain.Sample): number?, table?
 function reward.rmt(given)
   local o = options.check("reward.rmt", given, {
@@ -238,9 +238,12 @@ function reward.rmt(given)
   end
 end
 
---- Sum of rewards by name, each times its weight (1): `reward.sum({ match = reward.match(), overlong
---- = reward.soft_overlong { max_length = 512, cache = 64 } })` is DAPO's [K]. A part that is nil is
---- left out of the sum; without any the sample is unscored, as with TRL's reward_weights.
+--- Sum of rewards by name, each times its weight (1). DAPO's [K], for one:
+---   reward.sum {
+---     match = reward.match(), overlong = reward.soft_overlong { max_length = 512, cache = 64 },
+---   }
+--- A part that is nil is left out of the sum; without any the sample is unscored, as with TRL's
+--- reward_weights.
 ---@param parts table<string, fun(sample: midtrain.Sample): number?>
 ---@param weights table<string, number>? by the names of the parts
 ---@return fun(sample: midtrain.Sample): number?, table?
@@ -269,7 +272,7 @@ end
 --- L1's total rewards (LCPO, arXiv:2503.04697) [K]: "exact" is match − α·|n_gold − n_y|, "max" is
 --- match · clip(α·(n_gold − n_y) + 0.5, 0, 1); the match alone where there is no budget.
 ---@param kind "exact"|"max"
----@param given { alpha: number?, match: ("prefix"|"strict"|"dense"|function)? }?
+---@param given { alpha: number?, match: (string|function)? }?
 ---@return fun(sample: midtrain.Sample): number?, table?
 function reward.lcpo(kind, given)
   kind = options.value("reward.lcpo", "kind", kind,

@@ -60,7 +60,7 @@ local specification = {
     "string", default = "group", choices = { "group", "batch", "none" }, knob = true,
   },
   mask_truncated_completions = {
-    "boolean", default = false, knob = true, doc = "whether they stay out of the loss; TRL's default",
+    "boolean", default = false, knob = true, doc = "leave them out of the loss; TRL's default",
   },
   num_iterations = {
     "integer", default = 1, min = 1, knob = true,

@@ -239,8 +239,8 @@ end
 -- Rewards whose failure was already told of.
 local told = setmetatable({}, { __mode = "k" })
 
---- `score` with a run's knobs, with shadow rewards and lengths. A reward that fails is told of once,
---- and written down in failures.jsonl.
+--- `score` with a run's knobs, with shadow rewards and lengths. A reward that fails is told of
+--- once, and written down in failures.jsonl.
 ---@param run midtrain.Run
 ---@param groups table[][]
 ---@param knobs table
