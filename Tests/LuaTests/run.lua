@@ -9,10 +9,11 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
   :format(folder, folder, folder, package.path)
 
 local with_stand_in = {
-  "advantage", "budget", "coldstart", "corpus", "curriculum", "entropy", "journal", "objective",
-  "options", "plot", "prompt", "random", "reward", "rmt", "run", "scoring",
+  "advantage", "audit", "budget", "coldstart", "corpus", "curriculum", "documents", "entropy",
+  "guard", "journal", "objective", "options", "plot", "prompt", "random", "reward", "rmt", "run",
+  "scoring",
 }
-local with_engine = { "objective", "engine" }
+local with_engine = { "guard", "objective", "engine" }
 
 local passed, failures = 0, {}
 

@@ -76,6 +76,58 @@ function tests.a_budget_swapped_under_way_holds()
   check.equal({ run.history[1].budget, run.history[5].budget, run.status }, { 8, 5, "done" })
 end
 
+-- With nothing else in the loss, the bonus makes the completions' distributions flatter, and its
+-- negative sharper: the engine's entropies have a gradient.
+function tests.an_entropy_bonus_changes_the_entropy()
+  local after = {}
+  for _, coefficient in ipairs { 0.5, -0.5 } do
+    local run = rmt {
+      entropy_coef = coefficient, lambda = 0, reward = function() return 1 end, steps = 8,
+      learning_rate = 3e-3, num_iterations = 4,
+    }
+    local first = run:step()
+    check.near(first["advantage/reward_std"], 0)
+    assert(first.grad_norm > 0)
+    run:step(5)
+    after[#after + 1] = run.metrics.entropy
+  end
+  assert(after[1] > after[2] + 0.1, ("%g, %g"):format(after[1], after[2]))
+end
+
+-- Every option of the loss at once, also in parts that memory makes necessary.
+function tests.variants_of_the_loss_run_together()
+  local function step(given)
+    local o = {
+      num_iterations = 2, importance_sampling_level = "sequence", epsilon = 3e-4, delta = 2,
+      epsilon_high = 4e-4, beta = 0.1, kl = "k2", reference_model = mid.load(path),
+      entropy_coef = 0.01, top_entropy_quantile = 0.5, ntp_on = "documents", dynamic_sampling = 1,
+      lambda = function(t, T) return 0.1 + t / T end,
+      budget = mid.budget.adaptive { initial = 8 }, curriculum = mid.curriculum.feedback(),
+      reward = mid.reward.lcpo("max", { match = "dense" }),
+      shadow_rewards = { strict = mid.reward.match "strict" },
+    }
+    for name, value in pairs(given or {}) do o[name] = value end
+    local run = rmt(o)
+    run:step(2)
+    return run.metrics
+  end
+  local m = step()
+  assert(m.skipped == 0 and m.grad_norm > 0 and m.kl > 0)
+  check.equal(m["shadow_rewards/strict/failed"], 0)
+  local parts = step { checkpointing = "block", memory_limit = 0.0075 }
+  check.near(parts.loss, m.loss, 1e-3, "in parts")
+end
+
+function tests.cached_entropies_are_the_same()
+  local dir = scratch.path()
+  local ids = mid.documents.encode(mid.load(path).tokenizer, docs, 512)
+  local first = mid.entropy.documents(mid.load(path), ids, { cache = dir })
+  local again = mid.load(path)
+  check.equal(mid.entropy.documents(again, ids, { cache = dir }), first)
+  check.equal(mid.entropy.documents(again, ids), first)
+  scratch.remove(dir)
+end
+
 function tests.kl_to_itself_is_nothing()
   local run = rmt { beta = 0.1, reference_model = mid.load(path) }
   check.near(run:step().kl, 0, 1e-5)

@@ -170,6 +170,217 @@ function tests.kl_needs_a_reference_model()
   assert(run.metrics.kl > 0)
 end
 
+-- Calls f, and returns what it printed.
+local function printed(f)
+  local lines, original = {}, print
+  print = function(line) lines[#lines + 1] = line end
+  local ok, message = pcall(f)
+  print = original
+  assert(ok, message)
+  return lines
+end
+
+-- What fails says nothing about the sample: it stays out, is counted, and is told of once.
+function tests.a_reward_that_fails_does_not_end_the_run()
+  local out = scratch.path()
+  local run = make {
+    out = out, steps = 3,
+    reward = function(s) return s.prediction == "?" and s.nothing.there or 1 end,
+  }
+  local lines = printed(function() run:step(2) end)
+  check.equal(#lines, 1)
+  assert(lines[1]:find "the reward failed" and lines[1]:find "nothing")
+  check.equal({ run.metrics["rewards/failed"], run.metrics["rewards/unscored"] }, { 2, 2 })
+  check.near(run.metrics.reward, 1)
+  check.equal(#scratch.json_lines(out .. "/failures.jsonl"), 1)
+  local completions = scratch.json_lines(out .. "/completions.jsonl")
+  assert(completions[2].failure:find "nothing")
+  run.reward_instructions = 1000
+  run.reward = function() while true do end end
+  lines = printed(function()
+    check.raises(function() run:step() end, "unscored; it failed: stopped after 1000 instructions")
+  end)
+  check.equal(#lines, 1)
+  scratch.remove(out)
+end
+
+function tests.shadow_rewards_change_nothing()
+  local function run_with(given)
+    local run = make(given)
+    run:step(3)
+    return run.metrics
+  end
+  local without = run_with {}
+  local with = run_with { shadow_rewards = { strict = mid.reward.match "strict", none = error } }
+  check.near(with.loss, without.loss, 1e-12)
+  check.near(with.grad_norm, without.grad_norm, 1e-12)
+  check.near(with["shadow_rewards/strict/mean"], 0.5)
+  check.equal({ with["shadow_rewards/none/failed"], without["shadow_rewards/strict/mean"] }, { 4 })
+  local run = make {}
+  run.shadow_rewards = { length = function(s) return s.think_length end }
+  check.near(run:step()["shadow_rewards/length/mean"], 3)
+end
+
+-- Adaptive schedules find what they remember in the metrics of the step before.
+function tests.schedules_remember_through_metrics()
+  local run = make {
+    steps = 6, budget = mid.budget.adaptive { initial = 40, shrink = 0.5, fading = 1 },
+    curriculum = mid.curriculum.feedback { smoothing = 0.5 },
+  }
+  run:step(3)
+  local budgets = {}
+  for t, m in ipairs(run.history) do budgets[t] = m.budget end
+  check.equal(budgets, { 40, 20, 10 })
+  check.near(run.metrics["budget/best"], 0.5)
+  for _, tier in ipairs { "easy", "medium", "hard" } do
+    check.equal(run.metrics[("curriculum/%s/signal"):format(tier)], 1.0)
+  end
+  -- One right and one wrong answer each: all groups that there were taught something.
+  run.reward = function() return 1 end
+  run:step(2)
+  local fell = 0
+  for _, tier in ipairs { "easy", "medium", "hard" } do
+    local share = run.history[4][("curriculum/%s/frac_reward_nonzero_std"):format(tier)]
+    assert(share == nil or share == 0)
+    local signal = run.metrics[("curriculum/%s/signal"):format(tier)]
+    check.near(signal, share and 0.5 or 1)
+    fell = fell + (share and 1 or 0)
+  end
+  assert(fell > 0)
+end
+
+function tests.lambda_may_be_a_schedule()
+  local run = make { lambda = function(t, T) return t / T end }
+  local first, second = run:step(), run:step()
+  check.equal({ first.lambda, first.ntp_loss, second.lambda }, { 0.0, nil, 0.25 })
+  check.near(second.loss, second.policy_loss + 0.25 * second.ntp_loss)
+  run.lambda = function() return -1 end
+  check.raises(function() run:step() end, "lambda(t, T)", "between 0")
+end
+
+-- The stand-in predicts from the last token only, so what changes is the first token of each text,
+-- which is none of the bare texts' predictions.
+function tests.ntp_may_read_bare_texts()
+  local trunk, bare = make {}:step(), make { ntp_on = "documents" }:step()
+  assert(bare.num_tokens > trunk.num_tokens)
+  check.near(bare.policy_loss, trunk.policy_loss, 1e-12)
+  assert(math.abs(bare.ntp_loss - trunk.ntp_loss) > 1e-3)
+  check.equal(make { ntp_on = "documents", lambda = 0 }:step().num_tokens,
+    make { lambda = 0 }:step().num_tokens)
+end
+
+-- The first of several iterations has the gradient of the only one; the ratio is to its policy.
+function tests.several_steps_use_one_batch_of_rollouts()
+  local one = make { learning_rate = 1e-3 }
+  local m = one:step()
+  check.equal(m["clip_ratio/low_mean"], nil)
+  local run = make { learning_rate = 1e-3, num_iterations = 3 }
+  local rollouts, model = 0, run.model
+  local original = model.rollout
+  function model:rollout(...)
+    rollouts = rollouts + 1
+    return original(self, ...)
+  end
+  local several = run:step()
+  check.equal({ rollouts, run.optimizer.steps, run.t }, { 1, 3, 1 })
+  check.near(several["clip_ratio/low_mean"], 0)
+  check.near(several["sampling/sampling_logp_difference/max"], 0, 1e-9)
+  -- Further along than after one step.
+  local ntp = make { learning_rate = 1e-3 }:step().ntp_loss
+  assert(several.ntp_loss < ntp)
+  -- Large steps leave the clip's range.
+  local far = make { learning_rate = 30, num_iterations = 3, max_grad_norm = 0, lambda = 0 }:step()
+  assert(far["clip_ratio/low_mean"] + far["clip_ratio/high_mean"] > 0)
+end
+
+function tests.truncated_completions_may_stay_out()
+  local cut = "abc</think>\\boxed{TRUTH}"
+  local masked = make { model = scripted(model(), cut, WRONG), mask_truncated_completions = true }
+  local m = masked:step()
+  check.near(m["completions/clipped_ratio"], 0.5)
+  check.near(m["rewards/match/mean"], 0.5)
+  -- Only the wrong answers are left, whose advantages are negative.
+  assert(m.policy_loss < 0)
+  -- Where all are cut off, next tokens are still learned, or nothing is.
+  local all = make { model = scripted(model(), cut, cut), mask_truncated_completions = true }
+  check.equal({ all:step().policy_loss, all.optimizer.steps }, { 0, 1 })
+  all.lambda = 0
+  check.equal({ all:step().loss, all.optimizer.steps, all.t, all.metrics.skipped }, { 0, 1, 2, 0 })
+end
+
+-- Answers are right or wrong together for the first rounds, so that those groups teach nothing.
+function tests.dynamic_sampling_replaces_groups_that_teach_nothing()
+  local function run_with(dead_rounds, given)
+    local m = model()
+    local mixed, alike = scripted(model(), RIGHT, WRONG), scripted(model(), WRONG, WRONG)
+    local rounds, places = 0, {}
+    function m:rollout(batch, segments, o)
+      rounds = rounds + 1
+      for _, s in ipairs(segments) do
+        local closing = batch.segments[s]
+        local text = table.concat(batch.segments[closing.parent].ids, ",")
+        places[#places + 1] = text .. closing.offset
+      end
+      local source = rounds <= dead_rounds and alike or mixed
+      return source.rollout(self, batch, segments, o)
+    end
+    given.model, given.positions_per_document = m, 2
+    local run = make(given)
+    local metrics = run:step()
+    local seen = {}
+    for _, place in ipairs(places) do
+      check.equal(seen[place], nil, "a position twice")
+      seen[place] = true
+    end
+    return metrics, rounds
+  end
+  local m, rounds = run_with(0, { dynamic_sampling = 3 })
+  check.equal({ rounds, m["dynamic_sampling/rounds"], m["dynamic_sampling/live_groups"] },
+    { 1, 0, 4 })
+  local same = run_with(0, {})
+  check.near(m.loss, same.loss, 1e-12)
+  m, rounds = run_with(1, { dynamic_sampling = 3 })
+  check.equal({ rounds, m["dynamic_sampling/rounds"], m["dynamic_sampling/live_groups"],
+    m["dynamic_sampling/sampled_groups"], m["dynamic_sampling/filled_up"] }, { 2, 1, 4, 8, 0 })
+  -- Metrics are of all that was sampled, the loss is of what is trained on.
+  check.near(m["rewards/match/mean"], 0.25)
+  check.near(m["rewards/match/frac_zero_std"], 0.5)
+  -- Bounded: in the end the dead ones fill up.
+  m, rounds = run_with(9, { dynamic_sampling = 1 })
+  check.equal({ rounds, m["dynamic_sampling/live_groups"], m["dynamic_sampling/filled_up"] },
+    { 2, 0, 4 })
+  assert(m.num_tokens > 0 and m.skipped == 0)
+end
+
+function tests.entropy_terms_reach_the_loss()
+  local plain = make {}:step()
+  -- The stand-in's entropies have no gradient, but a value.
+  local with = make { entropy_coef = 0.01 }:step()
+  check.near(with.policy_loss, plain.policy_loss - 0.01 * plain.entropy, 1e-9)
+  assert(make { top_entropy_quantile = 0.2 }:step().policy_loss ~= plain.policy_loss)
+end
+
+function tests.thresholds_may_come_from_the_entropies()
+  local given
+  local run = make {
+    thresholds = function(H)
+      given = mid.entropy.quantiles(H, { 0.4, 0.6 }, 0.3)
+      return given
+    end,
+  }
+  run:step()
+  assert(given[1] == 0.3 and given[2] <= given[3])
+end
+
+function tests.entropies_may_be_kept_in_a_folder()
+  local dir = scratch.path()
+  local first, second = make { entropy_cache = dir }, make { entropy_cache = dir }
+  local loss = first:step().loss
+  function second.model.entropy() error "computed again" end
+  check.near(second:step().loss, loss, 1e-12)
+  scratch.remove(dir)
+end
+
 function tests.schedules_are_checked_where_they_are_used()
   local run = make {}
   run.budget = function() return "many" end
@@ -196,6 +407,7 @@ function tests.a_run_folder_has_completions_and_the_samplers_state()
   local state = mid.json.decode(scratch.read(out .. "/checkpoints/step-2/trainer_state.json"))
   check.equal(state.policy.sampler.taken, 4)
   check.equal(state.knobs.num_generations, 2)
+  check.equal({ state.metrics.step, state.metrics.budget }, { 2, 3 })
   scratch.remove(out)
 end
 
