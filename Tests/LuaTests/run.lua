@@ -10,7 +10,7 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
 
 local with_stand_in = {
   "advantage", "budget", "coldstart", "corpus", "curriculum", "entropy", "journal", "objective",
-  "options", "plot", "prompt", "random", "reward", "rmt", "run", "scoring",
+  "options", "plot", "prompt", "random", "reward", "rmt", "run", "scoring", "svg",
 }
 local with_engine = { "objective", "engine" }
 

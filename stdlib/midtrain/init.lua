@@ -10,6 +10,7 @@ local mid = require "midtrain.native"
 local modules = {
   advantage = "group advantages",
   arguments = "the command line of a script",
+  axes = "axes of plots: ranges, ticks, pixels",
   budget = "token budget schedules B_t",
   chain = "a small world of text in which reasoning helps",
   comparison = "methods side by side: the paper's table",
@@ -24,6 +25,7 @@ local modules = {
   ntp = "next-token prediction: pre-training, and the baseline",
   objective = "policy losses, next-token loss and their sum",
   options = "checked tables of options",
+  picture = "title, legend and axes of SVG plots",
   plot = "terminal plots",
   prompt = "the prompt around a document, arranged to share prefixes",
   random = "counter-based random numbers",
@@ -32,6 +34,7 @@ local modules = {
   rollout = "options of sampling",
   run = "what every training run shares",
   scoring = "from rollouts to advantages and metrics",
+  svg = "plots as SVG files",
 }
 
 setmetatable(mid, {
