@@ -5,7 +5,8 @@ local svg = require "midtrain.svg"
 
 local nan, inf = 0 / 0, 1 / 0
 
--- Elements are closed in the order in which they were opened, attributes quoted, entities known, and there is nothing that is not finite. Gives the number of elements by name.
+-- Elements are closed in the order in which they were opened, attributes quoted, entities known,
+-- numbers finite. Gives the number of elements by name.
 local function well_formed(text)
   local open, counts = {}, {}
   local rest = text:gsub("<(/?)(%a+)([^<>]*)>", function(closing, name, attributes)
