@@ -86,9 +86,69 @@ return {
     check.near(groups[1][1].advantage, 0.5)
   end,
 
-  a_reward_that_is_no_number_is_an_error = function()
-    check.raises(function()
-      scoring.score({ { read "a" } }, function() return "high" end, "group")
-    end, "expected a number, or nil", "got string")
+  -- Left out and counted, never 0; the message of the first is kept.
+  a_reward_that_fails_leaves_its_samples_out = function()
+    local answers = {
+      a = function() return 1 end,
+      b = function() return "high" end,
+      c = function() error "no such thing" end,
+      d = function() return 0 / 0 end,
+      e = function() while true do end end,
+      f = function() return 1, { match = 1 } end,
+      g = function() return 0 end,
+    }
+    local group = {}
+    for i, text in ipairs { "a", "b", "c", "d", "e", "f", "g" } do group[i] = read(text) end
+    local m, failure =
+      scoring.score({ group }, function(s) return answers[s.text]() end, "group", 10000)
+    check.equal({ m["rewards/failed"], m["rewards/unscored"], m.reward }, { 5, 5, 0.5 })
+    assert(failure:find("expected a finite number, or nil to leave the sample out, got string"))
+    assert(group[3].failure:find "no such thing")
+    assert(group[4].failure:find "got number")
+    assert(group[5].failure:find "stopped after 10000 instructions")
+    assert(group[6].failure:find "component 'match'")
+    check.equal({ group[1].failure, group[2].advantage, group[5].reward }, {})
+  end,
+
+  tiers_tell_which_of_their_groups_vary = function()
+    local function group(tier, ...)
+      local samples = { place = { tier = tier } }
+      for i, text in ipairs { ... } do samples[i] = read(text) end
+      return samples
+    end
+    local groups = {
+      group(1, "x</think>\\boxed{A}<eos>", "x</think>\\boxed{B}<eos>"),
+      group(1, "x</think>\\boxed{B}<eos>", "xx</think>\\boxed{B}<eos>"),
+      group(1, "x", "x"),
+      group(3, "x", "xx"),
+    }
+    local m = scoring.score(groups, function(s)
+      local match = s.prediction == "A" and 1 or 0
+      return match + s.think_length, {
+        match = { value = match, contribution = match },
+        length = { value = s.think_length, contribution = s.think_length },
+      }
+    end, "group")
+    check.near(m["curriculum/easy/frac_reward_nonzero_std"], 2 / 3)
+    check.near(m["curriculum/easy/frac_match_nonzero_std"], 1 / 3)
+    check.equal(m["curriculum/medium/frac_reward_nonzero_std"], nil)
+    check.near(m["curriculum/hard/frac_reward_nonzero_std"], 1)
+    check.near(m["curriculum/hard/frac_match_nonzero_std"], 0)
+    check.near(m.frac_reward_zero_std, 1 / 4)
+    check.near(m["rewards/match/frac_zero_std"], 3 / 4)
+    check.equal({ scoring.is_live(groups[1]), scoring.is_live(groups[2]) }, { true, false })
+    check.near(scoring.lengths(groups)["completions/mean_think_length_right"], 1)
+  end,
+
+  shadow_rewards_are_only_metrics = function()
+    local groups = { { read "a", read "bb", read "c" } }
+    local m = scoring.shadow(groups, {
+      length = function(s) return #s.text end,
+      broken = function(s) return s.nothing.there end,
+    })
+    check.near(m["shadow_rewards/length/mean"], 4 / 3)
+    check.near(m["shadow_rewards/length/std"], 1 / math.sqrt(3))
+    check.equal({ m["shadow_rewards/broken/failed"], m["shadow_rewards/broken/mean"] }, { 3 })
+    check.equal(groups[1][1].reward, nil)
   end,
 }

@@ -3,10 +3,14 @@
 -- A schedule is a function (t, T, state) → B. `t` counts the steps already taken, 0 … T−1, so the
 -- first step uses B_0 exactly; `state` is the run's last metrics (reward, …), for adaptive ones.
 -- nil means no budget: no budget line in the prompt and no length reward.
+--
+-- A schedule has no memory of its own, or a run that is resumed or forked would differ. What an
+-- adaptive one must remember it returns as a second value, a table of named numbers: they become
+-- metrics of the step, so the next step finds them in `state`, and they can be plotted.
 
 local options = require "midtrain.options"
 
----@alias midtrain.Budget fun(t: integer, T: integer, state: table?): integer?
+---@alias midtrain.Budget fun(t: integer, T: integer, state: table?): integer?, table<string, number>?
 
 local budget = {}
 
@@ -79,6 +83,77 @@ function budget.constant(tokens)
   tokens = options.value("budget.constant", "tokens", tokens,
     { "integer", min = 1, required = true })
   return function() return tokens end
+end
+
+-- Exponential moving average: `smoothing` of the old value is kept; the first value is itself.
+local function average(old, value, smoothing)
+  return old and smoothing * old + (1 - smoothing) * value or value
+end
+
+local smoothing = {
+  "number", default = 0.8, min = 0, max = 1, doc = "share of the moving average that is kept [D]",
+}
+
+--- As small as accuracy allows: multiplied by `shrink` while the moving average of a metric stays
+--- at `tolerance` of its best or above, by `grow` when it falls below; as it is until the metric
+--- was above 0 once. The best fades by `fading` a step, because a curriculum that turns to harder
+--- positions lowers what can be reached. A feedback of ours, from no paper [D].
+---@param given { initial: number?, minimum: integer?, maximum: number?, shrink: number?, grow: number?, tolerance: number?, smoothing: number?, fading: number?, metric: string? }?
+---@return midtrain.Budget
+function budget.adaptive(given)
+  local o = options.check("budget.adaptive", given, {
+    initial = range.initial,
+    minimum = range.minimum,
+    maximum = { "number", min = 1, doc = "initial if absent" },
+    shrink = { "number", default = 0.98, min = 0, max = 1, doc = "[D]" },
+    grow = { "number", default = 1.05, min = 1, doc = "[D]" },
+    tolerance = { "number", default = 0.9, min = 0, max = 1, doc = "share of the best [D]" },
+    smoothing = smoothing,
+    fading = { "number", default = 0.99, min = 0, max = 1, doc = "of the best, per step [D]" },
+    metric = { "string", default = "rewards/match/mean", doc = "what must not fall" },
+  })
+  return function(_, _, state)
+    state = state or {}
+    -- Not rounded, or a small budget could never grow.
+    local exact, best = state["budget/exact"] or o.initial, state["budget/best"]
+    local mean, value = state["budget/average"], state[o.metric]
+    if value and value == value then
+      mean = average(mean, value, o.smoothing)
+      best = math.max(mean, (best or mean) * o.fading)
+      if best > 0 then
+        exact = exact * (mean >= o.tolerance * best and o.shrink or o.grow)
+        exact = math.max(o.minimum, math.min(o.maximum or o.initial, exact))
+      end
+    end
+    return whole(o.minimum, exact),
+      { ["budget/exact"] = exact, ["budget/average"] = mean, ["budget/best"] = best }
+  end
+end
+
+--- Follows what the model does: `share` of the moving average of the measured length, from
+--- `initial` on. With a share below 1 and a reward for keeping to the budget, thoughts shorten as
+--- fast as the model can follow [D].
+---@param given { initial: number?, minimum: integer?, maximum: number?, share: number?, smoothing: number?, metric: string? }?
+---@return midtrain.Budget
+function budget.measured(given)
+  local o = options.check("budget.measured", given, {
+    initial = range.initial,
+    minimum = range.minimum,
+    maximum = { "number", min = 1, doc = "initial if absent" },
+    share = { "number", default = 0.9, min = 0, doc = "[D]" },
+    smoothing = smoothing,
+    metric = {
+      "string", default = "completions/mean_think_length",
+      doc = "or completions/mean_think_length_right, of right predictions only",
+    },
+  })
+  return function(_, _, state)
+    state = state or {}
+    local mean, value = state["budget/average"], state[o.metric]
+    if value and value == value then mean = average(mean, value, o.smoothing) end
+    local exact = mean and math.min(o.maximum or o.initial, o.share * mean) or o.initial
+    return whole(o.minimum, exact), { ["budget/average"] = mean }
+  end
 end
 
 --- No budget at all.

@@ -2,10 +2,13 @@
 -- and the sampler that draws a tier from p_t, then a position uniformly among that tier's still
 -- unused tokens.
 
+local entropy = require "midtrain.entropy"
 local options = require "midtrain.options"
 local random = require "midtrain.random"
 
----@alias midtrain.Curriculum fun(t: integer, T: integer, state: table?): number[], boolean?
+-- A curriculum returns p_t, whether that weighs positions instead of tiers, and what it must
+-- remember: named numbers that become metrics, as with a budget (see budget.lua).
+---@alias midtrain.Curriculum fun(t: integer, T: integer, state: table?): number[], boolean?, table<string, number>?
 
 local curriculum = {}
 
@@ -79,6 +82,46 @@ function curriculum.tier(tier)
   return curriculum.constant {
     tier == "easy" and 1 or 0, tier == "medium" and 1 or 0, tier == "hard" and 1 or 0,
   }
+end
+
+-- Metrics of scoring that tell which share of a tier's groups taught something: by their matches,
+-- or by their rewards where those have no such part.
+local function signal(state, tier)
+  return state[("curriculum/%s/frac_match_nonzero_std"):format(tier)]
+    or state[("curriculum/%s/frac_reward_nonzero_std"):format(tier)]
+end
+
+--- Fed back from results: p_i ∝ base_i·v_i, where v_i is the moving average of the share of the
+--- tier's groups whose answers were not all alike, since only these have a gradient (the reason of
+--- DAPO's dynamic sampling). A tier not seen yet has v = 1; `floor` of the base's probability is
+--- kept whatever v is, so that every tier is looked at again [D].
+---@param given { base: midtrain.Curriculum?, floor: number?, smoothing: number? }?
+---@return midtrain.Curriculum
+function curriculum.feedback(given)
+  local o = options.check("curriculum.feedback", given, {
+    base = { "function", default = curriculum.uniform(), doc = "what results are weighed with" },
+    floor = { "number", default = 0.2, min = 0, max = 1, doc = "share of the base kept [D]" },
+    smoothing = { "number", default = 0.8, min = 0, max = 1, doc = "of v that is kept [D]" },
+  })
+  return function(t, T, state)
+    state = state or {}
+    local base, per_position, memory = o.base(t, T, state)
+    memory = memory or {}
+    local weights, sum = {}, 0
+    for tier, name in ipairs(entropy.names) do
+      local key = ("curriculum/%s/signal"):format(name)
+      local v, share = state[key] or 1, signal(state, name)
+      if share and share == share then v = o.smoothing * v + (1 - o.smoothing) * share end
+      memory[key], weights[tier] = v, base[tier] * v
+      sum = sum + weights[tier]
+    end
+    local p = {}
+    for tier = 1, 3 do
+      local learned = sum > 0 and weights[tier] / sum or base[tier]
+      p[tier] = (1 - o.floor) * learned + o.floor * base[tier]
+    end
+    return p, per_position, memory
+  end
 end
 
 ---@class midtrain.Draw
@@ -164,8 +207,8 @@ function Sampler:draw_from(document, p, count, generator, per_position)
   return draw
 end
 
--- Undoes the last draw if it was for the same step: a step that failed after it is tried again, and
--- must get the same positions.
+-- Undoes what was drawn for the same step: a step that failed after it is tried again, and must
+-- get the same positions.
 function Sampler:begin(step)
   local before = self.before
   if before and before.step == step then
@@ -186,11 +229,12 @@ end
 ---@param documents integer
 ---@param count integer positions per document; fewer where a document has fewer
 ---@param per_position boolean? p_t is then the weight of each position of a tier, not of the tier
+---@param round integer? 1, 2, … for further positions of the step beside those already drawn
 ---@return midtrain.Draw[]
-function Sampler:draw(p, step, documents, count, per_position)
+function Sampler:draw(p, step, documents, count, per_position, round)
   check_probabilities("curriculum: p_t", p)
-  self:begin(step)
-  local generator = random.new(self.seed, step, "positions")
+  if not round then self:begin(step) end
+  local generator = random.new(self.seed, step, "positions" .. (round or ""))
   local draws, passed, restarted = {}, 0, false
   while #draws < math.min(documents, #self.eligible) do
     local draw = self:draw_from(self:next_document(), p, count, generator, per_position)

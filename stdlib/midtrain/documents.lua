@@ -41,7 +41,8 @@ end
 ---@param prompt midtrain.Prompt
 ---@param ids_of integer[][] documents
 ---@param draws midtrain.Draw[] positions C
----@param given { budget: integer?, score: boolean } score: whether NTP needs the documents
+---@param given { budget: integer?, score: boolean, raw: boolean? } score: whether NTP needs the
+---  documents; raw: read by themselves for it, not as part of the prompt
 ---@return midtrain.Forest
 function documents.forest(prompt, ids_of, draws, given)
   local batch = mid.batch()
@@ -49,7 +50,7 @@ function documents.forest(prompt, ids_of, draws, given)
   local head = batch:segment(prompt:head(given.budget), { score = false })
   for _, draw in ipairs(draws) do
     local ids = ids_of[draw.document]
-    local trunk = batch:segment(ids, { parent = head, score = given.score })
+    local trunk = batch:segment(ids, { parent = head, score = given.score and not given.raw })
     local mask = {}
     for p = 1, #ids do mask[p] = 1 end
     for i, p in ipairs(draw.positions) do
@@ -60,9 +61,38 @@ function documents.forest(prompt, ids_of, draws, given)
         document = draw.document, position = p, tier = draw.tiers and draw.tiers[i], ids = ids,
       })
     end
+    if given.raw and given.score then
+      -- A text's first token has nothing before it: it is no prediction.
+      trunk, mask[1] = batch:segment(ids), 0
+    end
     forest.ntp_mask[trunk] = mask
   end
   return forest
+end
+
+--- Draws of given places: those of one document together, its positions ascending, documents in
+--- the order in which they come first. The forest's places are then in the order of the second
+--- result.
+---@generic Place: { document: integer, position: integer, tier: integer? }
+---@param places Place[]
+---@return midtrain.Draw[] draws, Place[] places
+function documents.draws(places)
+  local order, lists = {}, {}
+  for _, place in ipairs(places) do
+    local d = place.document
+    if not lists[d] then order[#order + 1], lists[d] = d, {} end
+    table.insert(lists[d], place)
+  end
+  local draws, ordered = {}, {}
+  for i, d in ipairs(order) do
+    table.sort(lists[d], function(a, b) return a.position < b.position end)
+    draws[i] = { document = d, positions = {}, tiers = {} }
+    for k, place in ipairs(lists[d]) do
+      draws[i].positions[k], draws[i].tiers[k] = place.position, place.tier
+      ordered[#ordered + 1] = place
+    end
+  end
+  return draws, ordered
 end
 
 return documents

@@ -7,6 +7,8 @@
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
 
+local entropy = require "midtrain.entropy"
+
 ---@class midtrain.Sequence
 ---@field first integer
 ---@field last integer
@@ -40,6 +42,36 @@ local reductions = {
   sequence_sum = function(o) return function() return 1 / #o.sequences end end,
 }
 
+--- Options of a policy loss that a run has as knobs, in TRL's names.
+---@type table<string, midtrain.Option>
+objective.specification = {
+  loss_type = {
+    "string", default = "dapo", knob = true,
+    choices = { "grpo", "dapo", "dr_grpo", "bnpo", "sequence_sum" },
+    doc = "how completions' tokens are averaged [D]; sequence_sum is J_RL as printed [K]",
+  },
+  importance_sampling_level = {
+    "string", default = "token", choices = { "token", "sequence" }, knob = true,
+    doc = "of the ratio; sequence is GSPO's",
+  },
+  epsilon = { "number", default = 0.2, min = 0, knob = true, doc = "lower clip; TRL's default" },
+  epsilon_high = { "number", min = 0, knob = true, doc = "upper clip; epsilon if absent" },
+  delta = { "number", min = 0, knob = true, doc = "cap of the ratio before the clip" },
+  beta = { "number", default = 0, min = 0, knob = true, doc = "β of the KL term [D]" },
+  kl = {
+    "string", default = "k3", choices = { "k1", "k2", "k3" }, knob = true,
+    doc = "estimator of the KL to the reference; k3 is TRL's",
+  },
+  entropy_coef = {
+    "number", default = 0, knob = true, doc = "of an entropy bonus (verl's entropy_coeff) [D: 0]",
+  },
+  top_entropy_quantile = {
+    "number", default = 1, min = 0, max = 1, knob = true,
+    doc = "share of tokens, the most uncertain ones, that get policy gradient; TRL's default 1",
+  },
+  importance_sampling_cap = { "number", default = 2, min = 0, knob = true, doc = "TRL's default" },
+}
+
 local specification = {
   logprobs = { "any", required = true, doc = "tensor [N] with gradient" },
   sequences = { "table", required = true, doc = "ranges with their advantages" },
@@ -48,18 +80,22 @@ local specification = {
   sampling_logprobs = {
     "any", doc = "tensor [N] of the policy that sampled, if not quite the trained one",
   },
-  importance_sampling_cap = { "number", default = 2, min = 0, doc = "TRL's default" },
-  loss_type = {
-    "string", default = "dapo", choices = { "grpo", "dapo", "dr_grpo", "bnpo", "sequence_sum" },
+  entropies = {
+    "any", doc = "tensor [N]; needed by entropy_coef (with gradient) and top_entropy_quantile",
   },
-  importance_sampling_level = { "string", default = "token", choices = { "token", "sequence" } },
-  epsilon = { "number", default = 0.2, min = 0, doc = "lower clip; TRL's default" },
-  epsilon_high = { "number", min = 0, doc = "upper clip; epsilon if absent" },
-  delta = { "number", min = 0, doc = "cap of the ratio before clipping (two-sided clip)" },
-  beta = { "number", default = 0, min = 0, doc = "weight of the k3 KL to the reference [D: 0]" },
   max_completion_length = { "integer", min = 1, doc = "needed by dr_grpo" },
   num_items_in_batch = { "number", min = 1, doc = "dapo's tokens, if the step has more batches" },
 }
+for name, option in pairs(objective.specification) do specification[name] = option end
+
+--- What a run's knobs say of its policy loss.
+---@param knobs table
+---@return table options of policy_loss, to which the tensors are added
+function objective.options(knobs)
+  local result = { max_completion_length = knobs.max_completion_length }
+  for name in pairs(objective.specification) do result[name] = knobs[name] end
+  return result
+end
 
 -- −min(ρA, clip(ρ, 1 − ε, 1 + ε_high)·A), ρ capped at delta first. A: a number or a tensor.
 local function clipped(ratio, A, o)
@@ -76,20 +112,36 @@ local function correction(o, tokens)
   return ratio, { ["sampling/importance_sampling_ratio/mean"] = mean }
 end
 
---- KL to a reference per token, k3: exp(ref − lp) − (ref − lp) − 1, the log ratio clamped to ±20.
+--- KL to a reference per token, with d = log π − log π_ref: k1 is d, unbiased but of high variance;
+--- k2 is ½d²; k3 is e^(−d) + d − 1, with d clamped to ±20 (Schulman, "Approximating KL divergence").
 ---@param logprobs any tensor
 ---@param ref_logprobs any tensor
+---@param kind ("k1"|"k2"|"k3")? k3 if absent
 ---@return any
-function objective.kl(logprobs, ref_logprobs)
-  local difference = (ref_logprobs - logprobs):clamp(-20, 20)
+function objective.kl(logprobs, ref_logprobs, kind)
+  kind = options.value("objective.kl", "kind", kind or "k3", objective.specification.kl)
+  local difference = ref_logprobs - logprobs
+  if kind == "k1" then return -difference end
+  if kind == "k2" then return difference * difference * 0.5 end
+  difference = difference:clamp(-20, 20)
   return difference:exp() - difference - 1
+end
+
+-- TRL's mask of the sequences' tokens whose entropy is at or above the (1 − share)-quantile of all
+-- of them; what the others are multiplied with is 0, while denominators stay.
+local function high_entropy_mask(entropies, sequences, share)
+  local list, values = entropies:detach():tolist(), {}
+  for _, s in ipairs(sequences) do table.move(list, s.first, s.last, #values + 1, values) end
+  local threshold = entropy.quantile(values, 1 - share)
+  for i, h in ipairs(list) do list[i] = h >= threshold and 1 or 0 end
+  return mid.tensor(list)
 end
 
 --- The GRPO family, with TRL's names. Without `old_logprobs` the surrogate is A·log π itself: no
 --- ratio and no clip, as RMT prints J_RL [K].
 ---@param given table see `specification` above
 ---@return any loss scalar tensor, −J_RL
----@return table metrics kl and the clipped fractions, where they apply
+---@return table metrics kl, clipped and masked fractions, where they apply
 function objective.policy_loss(given)
   local o = options.check("objective.policy_loss", given, specification)
   local lp, sequences, metrics = o.logprobs, o.sequences, {}
@@ -100,16 +152,24 @@ function objective.policy_loss(given)
   if o.beta > 0 and not o.ref_logprobs then
     error("objective.policy_loss: beta > 0 needs ref_logprobs (a reference model)", 2)
   end
+  if (o.entropy_coef ~= 0 or o.top_entropy_quantile < 1) and not o.entropies then
+    error("objective.policy_loss: entropy_coef and top_entropy_quantile need entropies", 2)
+  end
   o.tokens = 0
   for _, s in ipairs(sequences) do o.tokens = o.tokens + length(s) end
   local N = lp.shape[1]
   local weight_of = reductions[o.loss_type](o)
-  local weights = spread(N, sequences, weight_of)
+  -- KL and entropy count at every token; the policy's own term may be masked or corrected.
+  local all_weights = spread(N, sequences, weight_of)
+  local weights = all_weights
   local function mean_of_tokens() return 1 / o.tokens end
   if o.sampling_logprobs then
     local ratio
     ratio, metrics = correction(o, spread(N, sequences, mean_of_tokens))
     weights = weights * ratio
+  end
+  if o.top_entropy_quantile < 1 then
+    weights = weights * high_entropy_mask(o.entropies, sequences, o.top_entropy_quantile)
   end
 
   local loss
@@ -135,10 +195,13 @@ function objective.policy_loss(given)
     end
   end
   if o.beta > 0 then
-    local kl = objective.kl(lp, o.ref_logprobs)
-    loss = loss + (kl * weights):sum() * o.beta
+    local kl = objective.kl(lp, o.ref_logprobs, o.kl)
+    loss = loss + (kl * all_weights):sum() * o.beta
     local active = spread(N, sequences, mean_of_tokens)
     metrics.kl = (kl * active):sum():item()
+  end
+  if o.entropy_coef ~= 0 then
+    loss = loss - (o.entropies * all_weights):sum() * o.entropy_coef
   end
   return loss, metrics
 end

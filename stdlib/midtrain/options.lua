@@ -131,6 +131,25 @@ function options.value(where, name, value, option, level)
   return value
 end
 
+--- The value in force at step t of an option that is a value or a schedule (t, T, state), checked
+--- against what it must be; then what else a schedule gives.
+---@param where string
+---@param name string
+---@param given any
+---@param option midtrain.Option
+---@param t integer
+---@param T integer
+---@param state table? metrics of the last step
+---@return any value, any more
+function options.at(where, name, given, option, t, T, state)
+  local value, more = given, nil
+  if type(given) == "function" then
+    value, more = given(t, T, state or {})
+    name = name .. "(t, T)"
+  end
+  return options.value(where, name, value, option), more
+end
+
 --- A new table with every option of the specification checked or defaulted.
 ---@param where string named in errors, e.g. "mid.rmt"
 ---@param given table?

@@ -12,10 +12,13 @@ local function mix(z)
   return z ~ (z >> 31)
 end
 
--- FNV-1a, so that a stream may have a name.
-local function hash(name)
-  local h = 0xCBF29CE484222325
-  for i = 1, #name do h = (h ~ name:byte(i)) * 0x100000001B3 end
+--- FNV-1a of 64 bits, so that a stream may have a name; `start` goes on from an earlier text's.
+---@param text string
+---@param start integer?
+---@return integer
+function random.hash(text, start)
+  local h = start or 0xCBF29CE484222325
+  for i = 1, #text do h = (h ~ text:byte(i)) * 0x100000001B3 end
   return h
 end
 
@@ -31,7 +34,7 @@ Random.__index = Random
 ---@param stream integer|string?
 ---@return midtrain.Random
 function random.new(seed, step, stream)
-  if type(stream) == "string" then stream = hash(stream) end
+  if type(stream) == "string" then stream = random.hash(stream) end
   local key = mix(seed + GOLDEN)
   key = mix((key ~ (step or 0)) + GOLDEN)
   key = mix((key ~ (stream or 0)) + GOLDEN)

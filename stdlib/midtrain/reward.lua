@@ -8,6 +8,11 @@ local reward = {}
 
 local CLOSE = "</think>"
 
+local match_option = {
+  { "string", "function" }, default = "prefix", choices = { "prefix", "strict", "dense" },
+  doc = "prefix [K: RPT], strict [K], dense, or any function (sample)",
+}
+
 --- The token pieces (bytes) of ids.
 ---@param tokenizer table
 ---@param ids integer[]
@@ -79,6 +84,48 @@ function reward.match_prefix(prediction, continuation)
     if #truth >= #prediction then return truth == prediction and 1 or 0 end
   end
   return 0
+end
+
+--- Dense match: the share of bytes that agree from the start, of the longer of prediction and true
+--- text, so that neither half a word nor rubbish after the right one earns all. The true text is
+--- the first `horizon` tokens, or as far as a longer prediction agrees; unit "token" counts only
+--- whole tokens of it. 1 is also what the prefix match gives (with horizon 1). Ours [D].
+---@param prediction string?
+---@param continuation string[] pieces of the true next tokens
+---@param given { horizon: integer?, unit: ("byte"|"token")? }?
+---@return number 0 … 1
+function reward.match_dense(prediction, continuation, given)
+  local o = options.check("reward.match_dense", given, {
+    horizon = { "integer", default = 1, min = 1, doc = "tokens that are asked for" },
+    unit = { "string", default = "byte", choices = { "byte", "token" } },
+  })
+  if not prediction or prediction == "" then return 0 end
+  local truth, agreed = table.concat(continuation), 0
+  while agreed < #prediction and prediction:byte(agreed + 1) == truth:byte(agreed + 1) do
+    agreed = agreed + 1
+  end
+  local asked, whole, bytes = 0, 0, 0
+  for i, piece in ipairs(continuation) do
+    bytes = bytes + #piece
+    if i <= o.horizon then asked = bytes end
+    if bytes <= agreed then whole = bytes end
+  end
+  return (o.unit == "token" and whole or agreed) / math.max(#prediction, asked)
+end
+
+--- A match reward as a function (sample): by name, or the function given.
+---@param kind ("prefix"|"strict"|"dense"|fun(sample: midtrain.Sample): number?)? prefix if absent
+---@return fun(sample: midtrain.Sample): number?
+function reward.match(kind)
+  kind = options.value("reward.match", "kind", kind or "prefix", match_option)
+  if kind == "prefix" then
+    return function(s) return reward.match_prefix(s.prediction, s.continuation) end
+  elseif kind == "strict" then
+    return function(s) return reward.match_strict(s.tokenizer, s.prediction, s.next_id) end
+  elseif kind == "dense" then
+    return function(s) return reward.match_dense(s.prediction, s.continuation) end
+  end
+  return kind
 end
 
 -- Length rewards. Each is a function (sample) → number?; nil where there is no budget.
@@ -167,24 +214,18 @@ end
 --- RMT's reward r = (1 − w)·match + w·length, w = 0.3 [D]; only the match where there is no budget.
 --- A reward is a function (sample) → total, components; nil leaves the sample out of training. A
 --- component gives its value, for the log, and its contribution to the total, for the advantages.
----@param given { weight: number?, match: ("prefix"|"strict"|function)?, length: function? }?
+---@param given { weight: number?, match: ("prefix"|"strict"|"dense"|function)?, length: function? }?
 ---@return fun(sample: midtrain.Sample): number?, table?
 function reward.rmt(given)
   local o = options.check("reward.rmt", given, {
     weight = { "number", default = 0.3, min = 0, max = 1, doc = "w [D]" },
-    match = { { "string", "function" }, default = "prefix", choices = { "prefix", "strict" } },
+    match = match_option,
     length = { "function", default = reward.triangular() },
   })
-  local weight, match, length = o.weight, o.match, o.length
+  local weight, match, length = o.weight, reward.match(o.match), o.length
   return function(sample)
-    local matched
-    if match == "prefix" then
-      matched = reward.match_prefix(sample.prediction, sample.continuation)
-    elseif match == "strict" then
-      matched = reward.match_strict(sample.tokenizer, sample.prediction, sample.next_id)
-    else
-      matched = match(sample)
-    end
+    local matched = match(sample)
+    if not matched then return nil end
     local fitting = length(sample)
     if not fitting then
       return matched, { match = { value = matched, contribution = matched } }
@@ -195,6 +236,70 @@ function reward.rmt(given)
     }
     return components.match.contribution + components.length.contribution, components
   end
+end
+
+--- Sum of rewards by name, each times its weight (1): `reward.sum({ match = reward.match(), overlong
+--- = reward.soft_overlong { max_length = 512, cache = 64 } })` is DAPO's [K]. A part that is nil is
+--- left out of the sum; without any the sample is unscored, as with TRL's reward_weights.
+---@param parts table<string, fun(sample: midtrain.Sample): number?>
+---@param weights table<string, number>? by the names of the parts
+---@return fun(sample: midtrain.Sample): number?, table?
+function reward.sum(parts, weights)
+  for name in pairs(weights or {}) do
+    if not parts[name] then error(options.unknown("reward.sum", name, parts, "part"), 2) end
+  end
+  local names = {}
+  for name in pairs(parts) do names[#names + 1] = name end
+  -- Always in one order, since sums of floats depend on it.
+  table.sort(names)
+  return function(sample)
+    local total, components = nil, {}
+    for _, name in ipairs(names) do
+      local value = parts[name](sample)
+      if value then
+        local contribution = (weights and weights[name] or 1) * value
+        components[name] = { value = value, contribution = contribution }
+        total = (total or 0) + contribution
+      end
+    end
+    return total, components
+  end
+end
+
+--- L1's total rewards (LCPO, arXiv:2503.04697) [K]: "exact" is match − α·|n_gold − n_y|, "max" is
+--- match · clip(α·(n_gold − n_y) + 0.5, 0, 1); the match alone where there is no budget.
+---@param kind "exact"|"max"
+---@param given { alpha: number?, match: ("prefix"|"strict"|"dense"|function)? }?
+---@return fun(sample: midtrain.Sample): number?, table?
+function reward.lcpo(kind, given)
+  kind = options.value("reward.lcpo", "kind", kind,
+    { "string", required = true, choices = { "exact", "max" } })
+  local o = options.check("reward.lcpo", given, { alpha = alpha.alpha, match = match_option })
+  local match = reward.match(o.match)
+  if kind == "exact" then
+    return reward.sum { match = match, length = reward.l1_exact { alpha = o.alpha } }
+  end
+  local length = reward.l1_max { alpha = o.alpha }
+  return function(sample)
+    local matched, factor = match(sample), length(sample)
+    if not matched then return nil end
+    if not factor then
+      return matched, { match = { value = matched, contribution = matched } }
+    end
+    -- At ℓ = B the factor is 0.5; what it is more or less than that is the length's contribution.
+    return matched * factor, {
+      match = { value = matched, contribution = 0.5 * matched },
+      length = { value = factor, contribution = (factor - 0.5) * matched },
+    }
+  end
+end
+
+--- Tries a reward on constructed samples that a model might come to exploit; see audit.lua.
+---@param reward_function fun(sample: midtrain.Sample): number?, table?
+---@param given table { tokenizer = …, … }
+---@return table[] rows
+function reward.audit(reward_function, given)
+  return require "midtrain.audit".run(reward_function, given)
 end
 
 return reward

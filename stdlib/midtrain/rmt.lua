@@ -25,7 +25,11 @@ local specification = {
   entropies = { "table", doc = "per document, H after each token; else from entropy_model" },
   entropy_model = { { "userdata", "table" }, doc = "the model itself, before training, if absent" },
   entropy_top_k = { "integer", min = 2, doc = "16 in RPT [K]; the whole vocabulary if absent" },
-  thresholds = { "table", default = entropy.thresholds, doc = "tiers, nats [D, RPT]" },
+  entropy_cache = { "string", doc = "folder that keeps entropies from one process to the next" },
+  thresholds = {
+    { "table", "function" }, default = entropy.thresholds,
+    doc = "tiers, nats [D, RPT]; or made of all entropies, as entropy.quantiles does",
+  },
   prompt = { "table", doc = "see prompt.new" },
   reference_model = { { "userdata", "table" }, doc = "π_ref; needed if beta ≠ 0" },
   log_completions = { "integer", default = 8, min = 0, doc = "lines of completions.jsonl a step" },
@@ -39,106 +43,114 @@ local specification = {
     convert = function(v) return type(v) == "table" and curriculum.constant(v) or v end,
   },
   reward = { "function", default = reward.rmt(), knob = true, doc = "r of a sample" },
-  lambda = { "number", default = 0.1, min = 0, knob = true, doc = "λ; 0 is RL alone [K]" },
+  shadow_rewards = { "table", default = {}, knob = true, doc = "by name; logged, not trained on" },
+  lambda = {
+    { "number", "function" }, default = 0.1, min = 0, knob = true,
+    doc = "λ [K], or a function of (t, T, state); 0 is RL alone",
+  },
+  ntp_on = {
+    "string", default = "trunk", choices = { "trunk", "documents" }, knob = true,
+    doc = "next tokens after the prompt's beginning, shared with it, or of the bare texts [D]",
+  },
   ntp_reduction = {
     "string", default = "token_mean", choices = { "token_mean", "sum" }, knob = true,
     doc = "the paper prints the sum [K]; the mean does not swamp the policy term [D]",
   },
-  loss_type = {
-    "string", default = "dapo", knob = true,
-    choices = { "grpo", "dapo", "dr_grpo", "bnpo", "sequence_sum" },
-    doc = "how completions' tokens are averaged [D]; sequence_sum is J_RL as printed [K]",
-  },
   scale_rewards = {
     "string", default = "group", choices = { "group", "batch", "none" }, knob = true,
   },
-  beta = { "number", default = 0, min = 0, knob = true, doc = "β of the KL term [D]" },
+  mask_truncated_completions = {
+    "boolean", default = false, knob = true, doc = "whether they stay out of the loss; TRL's default",
+  },
+  num_iterations = {
+    "integer", default = 1, min = 1, knob = true,
+    doc = "optimiser steps on a step's rollouts; above 1 with ratio and clip [K: 1, on-policy]",
+  },
   documents_per_step = { "integer", default = 8, min = 1, knob = true },
   positions_per_document = { "integer", default = 1, min = 1, knob = true, doc = "[D]" },
 }
-for _, part in ipairs { rollout.specification, runs.specification } do
+for _, part in ipairs { objective.specification, rollout.specification, runs.specification } do
   for name, option in pairs(part) do specification[name] = option end
 end
 
 -- Mean over the completions' tokens of a tensor [N] that is to be weighted by `active`.
-local function token_mean(t, active, tokens) return (t * active):sum():item() / tokens end
+local function token_mean(t, active, tokens)
+  return (t * active):sum():item() / math.max(1, tokens)
+end
+
+-- L = −J_RL + λ·L_NTP and one optimiser step, once or several times on the same rollouts; the ratio
+-- is then to the policy of the first. Metrics are the last one's.
+local function optimize(self, run, knobs, lambda, forest, sequences, sampled_of, metrics)
+  local batch, ones, tokens, old, skipped = forest.batch, {}, 0, nil, 0
+  for segment, logprobs in pairs(sampled_of) do
+    ones[segment], tokens = 1, tokens + #logprobs
+  end
+  local active, sampled = batch:spread(ones), batch:spread(sampled_of)
+  local ref = knobs.beta > 0 and mid.no_grad(function()
+    return (self.reference_model:logprobs(batch))
+  end) or nil
+  for iteration = 1, knobs.num_iterations do
+    local lp, H = run:logprobs(batch, { entropy = true })
+    if iteration == 1 then
+      local difference = (lp:detach() - sampled):abs() * active
+      metrics["sampling/sampling_logp_difference/mean"] = token_mean(difference, active, tokens)
+      metrics["sampling/sampling_logp_difference/max"] = difference:max():item()
+      old = knobs.num_iterations > 1 and lp:detach() or nil
+    end
+    metrics.entropy = token_mean(H:detach(), active, tokens)
+    local loss, ntp_loss = mid.tensor(0), nil
+    if #sequences > 0 then
+      local o, more = objective.options(knobs), nil
+      o.logprobs, o.entropies, o.sequences = lp, H, sequences
+      o.old_logprobs, o.ref_logprobs = old, ref
+      o.sampling_logprobs = rollout.is_corrected(knobs) and sampled or nil
+      loss, more = objective.policy_loss(o)
+      for name, value in pairs(more) do metrics[name] = value end
+    end
+    metrics.policy_loss = loss:item()
+    if lambda > 0 then
+      ntp_loss = objective.ntp_loss(lp, batch:spread(forest.ntp_mask), knobs.ntp_reduction)
+      loss, metrics.ntp_loss = objective.dual(loss, ntp_loss, lambda), ntp_loss:item()
+    end
+    metrics.loss, metrics.skipped = loss:item(), 0
+    if #sequences > 0 or ntp_loss then run:optimize(loss, metrics) end
+    skipped = math.max(skipped, metrics.skipped)
+  end
+  metrics.skipped, metrics.num_tokens = skipped, #batch
+end
 
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
 local function step(self, run, knobs, t)
   self.sampler = self.sampler or run:time("entropy", self.make_sampler)
-  local T, state, tokenizer = run.T, run.metrics or {}, run.model.tokenizer
-  local B = options.value("rmt", "budget(t, T)", knobs.budget(t, T, state), { "number", min = 1 })
+  local T, state = run.T, run.metrics or {}
+  local B, of_budget =
+    options.at("rmt", "budget", knobs.budget, { "number", min = 1 }, t, T, state)
   B = B and math.floor(B)
-  local p, per_position = knobs.curriculum(t, T, state)
+  local lambda =
+    options.at("rmt", "lambda", knobs.lambda, { "number", required = true, min = 0 }, t, T, state)
+  local p, per_position, of_curriculum = knobs.curriculum(t, T, state)
   if knobs.beta > 0 and not self.reference_model then
     error "rmt: beta > 0 needs the option reference_model"
   end
 
-  -- Positions C, and the forest of documents and closing prompts.
-  local draws = self.sampler:draw(p, t, knobs.documents_per_step, knobs.positions_per_document,
-    per_position)
-  local forest = documents.forest(self.prompt, self.documents, draws,
-    { budget = B, score = knobs.lambda > 0 })
-  local batch = forest.batch
-
-  -- G rollouts at each position; the record is their token ids.
-  local groups = run:time("rollout", run.model.rollout, run.model, batch, forest.closings,
-    rollout.options(knobs, run.seed, t))
-  for i, group in ipairs(groups) do
-    local truth = scoring.target(tokenizer, forest.positions[i], B)
-    for _, sample in ipairs(group) do scoring.read(sample, truth, run.model) end
+  -- Positions C and G rollouts at each; the record is their token ids.
+  local groups, all, of_sampling =
+    rollout.step(self, run, knobs, t, { B = B, p = p, per_position = per_position })
+  local metrics, failure = scoring.step(run, all, knobs)
+  for _, part in ipairs { of_sampling, of_budget or {}, of_curriculum or {} } do
+    for name, value in pairs(part) do metrics[name] = value end
   end
-  local metrics = scoring.score(groups, knobs.reward, knobs.scale_rewards)
-  for name, value in pairs(scoring.lengths(groups)) do metrics[name] = value end
-
-  -- Completions become branches of the forest; an unscored one teaches nothing and stays out.
-  local sequences, old = {}, {}
-  local tokens = 0
-  for i, group in ipairs(groups) do
-    for _, sample in ipairs(group) do
-      if sample.advantage then
-        local segment = batch:segment(sample.ids,
-          { parent = forest.closings[i], temperature = knobs.temperature })
-        local first, last = batch:range(segment)
-        table.insert(sequences, { first = first, last = last, advantage = sample.advantage })
-        old[segment], tokens = sample.logprobs, tokens + #sample.ids
-      end
-    end
+  local forest, sequences, sampled, scored = rollout.branches(self, groups, knobs,
+    { budget = B, score = lambda > 0, raw = knobs.ntp_on == "documents" })
+  if scored == 0 then
+    error("rmt: the reward left every sample of this step unscored"
+      .. (failure and "; it failed: " .. failure or ""))
   end
-  if #sequences == 0 then error "rmt: the reward left every sample of this step unscored" end
+  optimize(self, run, knobs, lambda, forest, sequences, sampled, metrics)
 
-  -- L = −J_RL + λ·L_NTP on one forward pass.
-  local lp, H = run:logprobs(batch, { entropy = true })
-  local sampled = batch:spread(old)
-  local ref = knobs.beta > 0 and mid.no_grad(function()
-    return (self.reference_model:logprobs(batch))
-  end) or nil
-  local policy_loss, policy_metrics = objective.policy_loss {
-    logprobs = lp, ref_logprobs = ref, sequences = sequences, loss_type = knobs.loss_type,
-    beta = knobs.beta, max_completion_length = knobs.max_completion_length,
-    sampling_logprobs = rollout.is_corrected(knobs) and sampled or nil,
-    importance_sampling_cap = knobs.importance_sampling_cap,
-  }
-  local loss = policy_loss
-  if knobs.lambda > 0 then
-    local ntp_loss = objective.ntp_loss(lp, batch:spread(forest.ntp_mask), knobs.ntp_reduction)
-    loss = objective.dual(policy_loss, ntp_loss, knobs.lambda)
-    metrics.ntp_loss = ntp_loss:item()
-  end
-  run:optimize(loss, metrics)
-
-  -- The rest of the metrics.
-  for name, value in pairs(policy_metrics) do metrics[name] = value end
-  local ones = {}
-  for segment in pairs(old) do ones[segment] = 1 end
-  local active = batch:spread(ones)
-  local difference = (lp:detach() - sampled):abs() * active
-  metrics["sampling/sampling_logp_difference/mean"] = token_mean(difference, active, tokens)
-  metrics["sampling/sampling_logp_difference/max"] = difference:max():item()
-  metrics.entropy = token_mean(H, active, tokens)
-  metrics.policy_loss, metrics.budget, metrics.num_tokens = policy_loss:item(), B, #batch
+  metrics.budget, metrics.lambda = B, lambda
   for tier, name in ipairs(entropy.names) do metrics["curriculum/" .. name] = p[tier] end
-  scoring.log(run, groups, forest.positions, self.log_completions)
+  scoring.log(run, groups, self.log_completions)
   return metrics
 end
 
@@ -165,9 +177,10 @@ function rmt.new(given)
   -- Once, before anything is learned; in the first step, so that the prompt stays live meanwhile.
   function self.make_sampler()
     local H = o.entropies or entropy.documents(o.entropy_model or o.model, ids,
-      { top_k = o.entropy_top_k, progress = o.progress })
-    local tiers = {}
-    for d in ipairs(ids) do tiers[d] = entropy.tiers(H[d], #ids[d], o.thresholds) end
+      { top_k = o.entropy_top_k, progress = o.progress, cache = o.entropy_cache })
+    local thresholds, tiers = o.thresholds, {}
+    if type(thresholds) == "function" then thresholds = thresholds(H) end
+    for d in ipairs(ids) do tiers[d] = entropy.tiers(H[d], #ids[d], thresholds) end
     return curriculum.sampler(tiers, o.seed)
   end
   return runs.new {

@@ -1,4 +1,9 @@
--- How completions are sampled: the options that every method with rollouts has, in TRL's names.
+-- How completions are sampled: the options that every method with rollouts has, in TRL's names,
+-- and the rollouts of a step.
+
+local documents = require "midtrain.documents"
+local random = require "midtrain.random"
+local scoring = require "midtrain.scoring"
 
 local rollout = {}
 
@@ -17,10 +22,17 @@ rollout.specification = {
     doc = "int8 rounds what a copy in int8 is multiplied with, too: faster",
   },
   cache_dtype = { "string", default = "f32", choices = { "f32", "bf16" }, knob = true },
+  dynamic_sampling = {
+    "integer", default = 0, min = 0, knob = true,
+    doc = "most further rounds that replace groups whose answers are all alike (DAPO); 0: off",
+  },
+  reward_instructions = {
+    "integer", default = 10000000, min = 0, max = 2000000000, knob = true,
+    doc = "Lua instructions that a call of the reward may take; 0: no limit",
+  },
   importance_sampling_correction = {
     "boolean", knob = true, doc = "of what sampling in other types distorts; on if there is any",
   },
-  importance_sampling_cap = { "number", default = 2, min = 0, knob = true, doc = "TRL's default" },
 }
 
 --- Options of model:rollout for a step of a run.
@@ -46,6 +58,101 @@ function rollout.is_corrected(knobs)
   if asked ~= nil then return asked end
   local is_exact = knobs.rollout_dtype == "f32" and knobs.rollout_activations == "f32"
   return not is_exact or knobs.cache_dtype ~= "f32"
+end
+
+--- Rollouts of drawn positions, read and scored: one group for each position, with its `place`.
+---@param self table prompt and documents of the method
+---@param run midtrain.Run
+---@param knobs table
+---@param draws midtrain.Draw[]
+---@param B integer? budget
+---@param given table options of model:rollout
+---@return table[][] groups
+function rollout.groups(self, run, knobs, draws, B, given)
+  local model = run.model
+  local forest = documents.forest(self.prompt, self.documents, draws, { budget = B, score = false })
+  local groups = run:time("rollout", model.rollout, model, forest.batch, forest.closings, given)
+  for i, group in ipairs(groups) do
+    group.place = forest.positions[i]
+    local target = scoring.target(model.tokenizer, group.place, B)
+    for _, sample in ipairs(group) do scoring.read(sample, target, model) end
+  end
+  scoring.ask(groups, knobs.reward, knobs.reward_instructions)
+  return groups
+end
+
+--- A step's groups. With `dynamic_sampling` (DAPO, arXiv:2503.14476 [K], there without a bound)
+--- groups that teach nothing are replaced by those of further positions, in at most so many more
+--- rounds; what is then still missing is filled up with the first of them, so that a step always
+--- trains on as many positions.
+---@param self table sampler, prompt and documents of the method
+---@param run midtrain.Run
+---@param knobs table
+---@param t integer step
+---@param given { B: integer?, p: number[], per_position: boolean? } what schedules say
+---@return table[][] kept groups to train on
+---@return table[][] sampled all of them, for the metrics
+---@return table metrics
+function rollout.step(self, run, knobs, t, given)
+  local draws = self.sampler:draw(given.p, t, knobs.documents_per_step,
+    knobs.positions_per_document, given.per_position)
+  local settings = rollout.options(knobs, run.seed, t)
+  local sampled = rollout.groups(self, run, knobs, draws, given.B, settings)
+  if knobs.dynamic_sampling == 0 then return sampled, sampled, {} end
+  local wanted, live, dead, rounds = #sampled, {}, {}, 0
+  local fresh = sampled
+  while true do
+    for _, group in ipairs(fresh) do
+      table.insert(scoring.is_live(group) and live or dead, group)
+    end
+    if #live >= wanted or rounds == knobs.dynamic_sampling or #fresh == 0 then break end
+    rounds = rounds + 1
+    local missing = math.ceil((wanted - #live) / knobs.positions_per_document)
+    draws = self.sampler:draw(given.p, t, math.min(missing, knobs.documents_per_step),
+      knobs.positions_per_document, given.per_position, rounds)
+    -- Otherwise the first position of each round would get the same random numbers.
+    settings.seed = random.new(run.seed, rounds, "dynamic_sampling"):bits()
+    fresh = rollout.groups(self, run, knobs, draws, given.B, settings)
+    table.move(fresh, 1, #fresh, #sampled + 1, sampled)
+  end
+  local kept = table.move(live, 1, math.min(wanted, #live), 1, {})
+  table.move(dead, 1, wanted - #kept, #kept + 1, kept)
+  return kept, sampled, {
+    ["dynamic_sampling/rounds"] = rounds, ["dynamic_sampling/sampled_groups"] = #sampled,
+    ["dynamic_sampling/live_groups"] = #live,
+    ["dynamic_sampling/filled_up"] = math.max(0, wanted - #live),
+  }
+end
+
+--- Groups as branches of one forest, to train on. An unscored completion teaches nothing and stays
+--- out, as does a truncated one if it is to be masked.
+---@param self table prompt and documents of the method
+---@param groups table[][] with advantages
+---@param knobs table
+---@param given { budget: integer?, score: boolean, raw: boolean? } see documents.forest
+---@return midtrain.Forest forest
+---@return midtrain.Sequence[] sequences
+---@return table<integer, number[]> sampled log-probabilities at sampling time, by segment
+---@return integer scored number of samples that have a reward
+function rollout.branches(self, groups, knobs, given)
+  local places, group_of = {}, {}
+  for i, group in ipairs(groups) do places[i], group_of[group.place] = group.place, group end
+  local draws, ordered = documents.draws(places)
+  local forest = documents.forest(self.prompt, self.documents, draws, given)
+  local batch, sequences, sampled, scored = forest.batch, {}, {}, 0
+  for i, place in ipairs(ordered) do
+    for _, sample in ipairs(group_of[place]) do
+      scored = scored + (sample.advantage and 1 or 0)
+      if sample.advantage and not (knobs.mask_truncated_completions and sample.truncated) then
+        local segment = batch:segment(sample.ids,
+          { parent = forest.closings[i], temperature = knobs.temperature })
+        local first, last = batch:range(segment)
+        table.insert(sequences, { first = first, last = last, advantage = sample.advantage })
+        sampled[segment] = sample.logprobs
+      end
+    end
+  end
+  return forest, sequences, sampled, scored
 end
 
 return rollout

@@ -309,11 +309,8 @@ end
 ---@param metrics table gets loss, grad_norm, learning_rate, skipped
 function Run:optimize(loss, metrics)
   local own = fields(self)
-  local rate = own.knobs.learning_rate
-  if type(rate) == "function" then
-    rate = options.value("run", "learning_rate(t, T)", rate(own.t, own.T, own.metrics or {}),
-      { "number", required = true, min = 0 })
-  end
+  local rate = options.at("run", "learning_rate", own.knobs.learning_rate,
+    { "number", required = true, min = 0 }, own.t, own.T, own.metrics)
   metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
   if metrics.loss ~= metrics.loss or math.abs(metrics.loss) == math.huge then return end
   own.optimizer:zero_grad()

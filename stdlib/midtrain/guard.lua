@@ -1,0 +1,37 @@
+-- Calls a script's function so that it can neither end a run nor hold it up: an error becomes a
+-- message, and a loop without end is stopped after a number of instructions.
+--
+-- The count hook belongs to the coroutine that runs, as the engine's own for Ctrl-C does (see
+-- Interrupt.c). That one takes the place of ours when it must, and is then left alone.
+
+local guard = {}
+
+-- A hook that raises an error after `limit` instructions, and from then on at every one until
+-- guard.call itself runs again, so that no pcall in a loop outlasts it.
+local function limiter(limit)
+  local message = ("stopped after %d instructions: is there a loop without end?"):format(limit)
+  local function hook()
+    if debug.getinfo(2, "f").func == guard.call then return end
+    debug.sethook(hook, "", 1)
+    error(message, 0)
+  end
+  return hook
+end
+
+--- Calls f(…) within `limit` Lua instructions; 0 is no limit. Native functions count as one
+--- instruction, and coroutines that f makes are not counted.
+---@param limit integer
+---@param f function
+---@return boolean ok, any ... results, or an error message
+function guard.call(limit, f, ...)
+  local before, mask, count = debug.gethook()
+  -- A hook that is no Lua function, a mere name here, is the engine's.
+  if limit == 0 or type(before) == "string" then return pcall(f, ...) end
+  local hook = limiter(limit)
+  debug.sethook(hook, "", limit)
+  local results = table.pack(pcall(f, ...))
+  if debug.gethook() == hook then debug.sethook(before, mask, count) end
+  return table.unpack(results, 1, results.n)
+end
+
+return guard
