@@ -10,7 +10,8 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
 
 local with_stand_in = {
   "advantage", "budget", "coldstart", "corpus", "curriculum", "entropy", "journal", "objective",
-  "options", "plot", "prompt", "random", "reward", "rmt", "run", "scoring", "svg",
+  "options", "plot", "prompt", "questions", "random", "reward", "rmt", "run", "scoring", "svg",
+  "tasks",
 }
 local with_engine = { "objective", "engine" }
 

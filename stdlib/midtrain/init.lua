@@ -28,6 +28,7 @@ local modules = {
   picture = "title, legend and axes of SVG plots",
   plot = "terminal plots",
   prompt = "the prompt around a document, arranged to share prefixes",
+  questions = "prompts that ask questions, many in one batch",
   random = "counter-based random numbers",
   reward = "match and length rewards",
   rmt = "reinforcement mid-training",
@@ -35,6 +36,7 @@ local modules = {
   run = "what every training run shares",
   scoring = "from rollouts to advantages and metrics",
   svg = "plots as SVG files",
+  tasks = "accuracy on questions with known answers",
 }
 
 setmetatable(mid, {
