@@ -13,6 +13,8 @@ local rmt = require "midtrain.rmt"
 
 local comparison = {}
 
+local merged = options.merged
+
 local specification = {
   start = { "string", required = true, doc = "folder of the start checkpoint" },
   docs = { "table", required = true, doc = "texts to train on" },
@@ -26,8 +28,6 @@ local specification = {
   curve_every = { "integer", default = 0, min = 0, doc = "steps between points of curves; 0: none" },
   curve_set = { "table", doc = "what the points are measured on; set if absent" },
 }
-
-local merged = options.merged
 
 -- A run of a method, not yet started; nil for one that is not trained.
 local function new_run(o, method, model, seed, out)

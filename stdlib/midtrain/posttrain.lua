@@ -12,7 +12,7 @@ local tasks = require "midtrain.tasks"
 local posttrain = {}
 
 local specification = {
-  comparison = { "string", required = true, doc = "folder of the comparison: comparison.run's out" },
+  comparison = { "string", required = true, doc = "comparison.run's out" },
   out = { "string", required = true, doc = "folder of these results" },
   tasks = { "table", required = true, doc = "to train on" },
   evaluated = { "table", required = true, doc = "tasks to measure accuracy on" },
@@ -21,6 +21,11 @@ local specification = {
   grpo = { "table", default = {}, doc = "options of mid.grpo that all rows share" },
   eval = { "table", default = {}, doc = "options of tasks.evaluate" },
 }
+
+-- What was before GRPO: the row that is not trained is the start itself.
+local function title_of(method)
+  return method.kind == "none" and "no mid-training" or method.title
+end
 
 local function read_json(path)
   local file <close> = assert(io.open(path))
@@ -85,7 +90,7 @@ function posttrain.run(given)
   for _, seed in ipairs(o.seeds or posttrain.seeds(o.comparison)) do
     for _, method in ipairs(list) do
       local checkpoint = posttrain.checkpoint(o.comparison, method, seed)
-      local title = ("%s, seed %d"):format(method.title, seed)
+      local title = ("%s, seed %d"):format(title_of(method), seed)
       if checkpoint then
         local dir = ("%s/seed-%d/%s"):format(o.out, seed, method.name)
         local result = comparison.kept(dir, title, function()
@@ -108,7 +113,7 @@ function posttrain.run(given)
   return results
 end
 
--- Tables -------------------------------------------------------------------------------------------
+-- Tables -----------------------------------------------------------------------------------------
 
 --- The paper's own figures [K]: GRPO with verifiable rewards on Skywork's mathematics, in percent.
 posttrain.paper = {
@@ -133,7 +138,7 @@ function posttrain.rows(results)
   local rows = {}
   for _, method in ipairs(methods.list) do
     if results[method.name] then
-      local row = { name = method.name, title = method.title, cells = {} }
+      local row = { name = method.name, title = title_of(method), cells = {} }
       for i, column in ipairs(columns) do
         local values = {}
         for k, result in ipairs(results[method.name]) do values[k] = column[2](result) end
@@ -205,7 +210,7 @@ function posttrain.curves(results)
         for _, result in ipairs(seeds) do sum = sum + (result.rewards[t] or 0 / 0) end
         values[t] = sum / #seeds
       end
-      series[#series + 1] = { name = method.title, values = values }
+      series[#series + 1] = { name = title_of(method), values = values }
     end
   end
   return series
