@@ -9,11 +9,11 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
   :format(folder, folder, folder, package.path)
 
 local with_stand_in = {
-  "advantage", "arguments", "budget", "coldstart", "corpus", "curriculum", "entropy", "grpo",
-  "journal", "objective", "options", "plot", "posttrain", "prompt", "questions", "random",
-  "reward", "rmt", "run", "scoring", "svg", "tasks",
+  "advantage", "arguments", "audit", "budget", "coldstart", "corpus", "curriculum", "documents",
+  "entropy", "grpo", "guard", "journal", "objective", "options", "plot", "posttrain", "prompt",
+  "questions", "random", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
-local with_engine = { "objective", "engine" }
+local with_engine = { "guard", "objective", "engine" }
 
 local passed, failures = 0, {}
 

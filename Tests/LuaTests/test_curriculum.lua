@@ -30,6 +30,39 @@ return {
     check.raises(function() curriculum.paper { t1 = .8 } end, "t1 must not exceed t2")
   end,
 
+  -- v = 1 before anything is known; smoothing ½: easy (1 + .5)/2, hard (1 + 0)/2.
+  feedback_by_hand = function()
+    local f = curriculum.feedback { floor = 0, smoothing = 0.5 }
+    check.near(f(0, 9, {}), { 1 / 3, 1 / 3, 1 / 3 })
+    local p, per_position, memory = f(1, 9, {
+      ["curriculum/easy/frac_match_nonzero_std"] = .5,
+      ["curriculum/easy/frac_reward_nonzero_std"] = 1,
+      ["curriculum/hard/frac_reward_nonzero_std"] = 0,
+    })
+    check.near(p, { .75 / 2.25, 1 / 2.25, .5 / 2.25 })
+    check.equal(per_position, nil)
+    check.near(memory["curriculum/easy/signal"], .75)
+    check.near(memory["curriculum/medium/signal"], 1)
+    check.near(memory["curriculum/hard/signal"], .5)
+    -- A step without results keeps what is remembered.
+    check.near(f(2, 9, memory), p)
+  end,
+
+  feedback_weighs_a_base_and_keeps_a_floor = function()
+    local f = curriculum.feedback {
+      base = curriculum.constant { .5, .3, .2 }, floor = 0.5, smoothing = 0,
+    }
+    local none = { ["curriculum/easy/frac_match_nonzero_std"] = 0 }
+    -- Half of the base, and half of (0, .3, .2)/.5.
+    check.near(f(1, 9, none), { .25, .15 + .3, .1 + .2 })
+    for _, tier in ipairs { "medium", "hard" } do
+      none[("curriculum/%s/frac_match_nonzero_std"):format(tier)] = 0
+    end
+    check.near(f(1, 9, none), { .5, .3, .2 })
+    local _, per_position = curriculum.feedback { base = curriculum.all_positions() }(0, 9, {})
+    check.equal(per_position, true)
+  end,
+
   -- Tiers at the asked-for frequencies, each position once.
   draws_follow_p = function()
     local large = { {}, {}, {} }
@@ -86,6 +119,26 @@ return {
       check.equal(twice:state(), once:state())
     end
     assert(once.restarts > 0)
+  end,
+
+  further_rounds_of_a_step_draw_other_positions = function()
+    local p = { .4, .3, .3 }
+    local sampler = curriculum.sampler(pools(), 5)
+    local function round(n)
+      local seen = {}
+      for _, draw in ipairs(sampler:draw(p, 1, 2, 1, false, n)) do
+        for _, position in ipairs(draw.positions) do
+          seen[#seen + 1] = ("%d:%d"):format(draw.document, position)
+        end
+      end
+      return seen
+    end
+    local first, second = round(nil), round(1)
+    for _, a in ipairs(first) do
+      for _, b in ipairs(second) do assert(a ~= b, "drawn twice: " .. a) end
+    end
+    -- The step again, from its beginning: both rounds are undone.
+    check.equal({ round(nil), round(1) }, { first, second })
   end,
 
   a_restored_sampler_continues_alike = function()

@@ -161,4 +161,62 @@ return {
     -- One ratio per sequence: its term counts with the sum of its tokens' weights.
     check.near(loss(sampling, { -1, -2, -3 }, "sequence"), { -2.5 / 6, -2.5 / 6, 2 / 3 }, 1e-5)
   end,
+
+  -- d = log π − log π_ref = 0.5: k1 .5, k2 .125, k3 e^−.5 − 1 + .5; gradients 1, d, 1 − e^−d.
+  kl_estimators_by_hand = function()
+    local expected = {
+      k1 = { 0.5, 1 }, k2 = { 0.125, 0.5 },
+      k3 = { math.exp(-0.5) - 0.5, 1 - math.exp(-0.5) },
+    }
+    for kind, values in pairs(expected) do
+      local lp = parameter { -1 }
+      local kl = objective.kl(lp, mid.tensor { -1.5 }, kind)
+      check.near(kl:tolist(), { values[1] }, 1e-6, kind)
+      kl:sum():backward()
+      check.near(lp.grad:tolist(), { values[2] }, 1e-6, kind .. " gradient")
+    end
+    -- The exponent is clamped, so that a token the policy gave up is no infinity.
+    local kl = objective.kl(mid.tensor { -100 }, mid.tensor { 0 })
+    check.near(kl:item() / (math.exp(20) - 21), 1, 1e-5)
+    check.raises(function() objective.kl(mid.tensor { 0 }, mid.tensor { 0 }, "k4") end, "k1, k2, k3")
+  end,
+
+  -- Quantile ½ of 1, 2, 3, 4 is 2.5: the two most uncertain tokens keep their share of 1/4 each;
+  -- KL (k1) and the entropy bonus count at all four. Entropies outside of the sequences are nothing.
+  entropy_terms_by_hand = function()
+    local sequences = { { first = 2, last = 3, advantage = 1 }, { first = 4, last = 5, advantage = -2 } }
+    local function gradients(given)
+      local lp, H = parameter { -9, -1, -1, -1, -1 }, parameter { 99, 1, 4, 2, 3 }
+      given.logprobs, given.entropies, given.sequences = lp, H, sequences
+      local loss = objective.policy_loss(given)
+      loss:backward()
+      return lp.grad:tolist(), H.grad and H.grad:tolist(), loss:item()
+    end
+    local q = 1 / 4
+    check.near(gradients { top_entropy_quantile = 0.5 }, { 0, 0, -q, 0, 2 * q }, 1e-6, "masked")
+    check.near(gradients { top_entropy_quantile = 1 }, { 0, -q, -q, 2 * q, 2 * q }, 1e-6, "all")
+    local ref = mid.tensor { 0, -1, -1, -1, -1 }
+    check.near(gradients { top_entropy_quantile = 0.5, beta = 1, kl = "k1", ref_logprobs = ref },
+      { 0, q, 0, q, 3 * q }, 1e-6, "KL is not masked")
+    local lp, H, loss = gradients { entropy_coef = 0.1 }
+    check.near(lp, { 0, -q, -q, 2 * q, 2 * q }, 1e-6)
+    check.near(H, { 0, -q / 10, -q / 10, -q / 10, -q / 10 }, 1e-6, "bonus")
+    check.near(loss, (1 + 1 - 2 - 2) / 4 - 0.1 * 10 / 4, 1e-6)
+    check.raises(function()
+      objective.policy_loss {
+        logprobs = parameter { -1 }, sequences = { { first = 1, last = 1, advantage = 1 } },
+        entropy_coef = 0.1,
+      }
+    end, "need entropies")
+  end,
+
+  -- All of them, under the names that the loss knows.
+  knobs_become_options = function()
+    local knobs = { num_generations = 8, max_completion_length = 4 }
+    for name, option in pairs(objective.specification) do knobs[name] = option.default end
+    local o = objective.options(knobs)
+    check.equal({ o.kl, o.loss_type, o.num_generations }, { "k3", "dapo" })
+    o.logprobs, o.sequences = parameter { -1 }, { { first = 1, last = 1, advantage = 1 } }
+    check.near(objective.policy_loss(o):item(), 1, 1e-6)
+  end,
 }

@@ -104,4 +104,74 @@ return {
     check.near(reward.rmt { weight = 1 }(sample { think_length = 100, continuation = {} }), 1)
     check.raises(function() reward.rmt { match = "prefx" } end, "did you mean 'prefix'?")
   end,
+
+  -- Truth " of the": agreeing bytes over the longer of prediction and what is asked for.
+  dense_match_by_hand = function()
+    local truth = { " of", " the" }
+    local dense = reward.match_dense
+    check.near(dense(" of", truth), 1)
+    check.near(dense(" of the", truth), 1)
+    check.near(dense(" o", truth), 2 / 3)
+    check.near(dense(" on", truth), 2 / 3)
+    check.near(dense(" of it", truth), 4 / 6)
+    check.near(dense("of", truth), 0)
+    check.near(dense("", truth), 0)
+    check.near(dense(nil, truth), 0)
+    check.near(dense(" of", truth, { horizon = 2 }), 3 / 7)
+    check.near(dense(" of th", truth, { horizon = 2, unit = "token" }), 3 / 7)
+    check.near(dense(" o", truth, { unit = "token" }), 0)
+  end,
+
+  matches_have_names = function()
+    local s = { prediction = " o", continuation = { " of" } }
+    check.near(reward.match()(s), 0)
+    check.near(reward.match "dense"(s), 2 / 3)
+    local function mine() return 0.5 end
+    check.equal(reward.match(mine), mine)
+    check.near(reward.rmt { match = "dense" }(sample { prediction = " o", continuation = { " of" },
+      think_length = 100 }), 0.7 * 2 / 3 + 0.3)
+    check.raises(function() reward.match "dens" end, "did you mean 'dense'?")
+    -- A match that says nothing leaves the sample out.
+    check.equal(reward.rmt { match = function() end }(sample { think_length = 1 }), nil)
+  end,
+
+  sums_are_weighted = function()
+    local f = reward.sum({
+      match = reward.match(), overlong = reward.soft_overlong { max_length = 10, cache = 4 },
+    }, { overlong = 0.5 })
+    local given = { prediction = " of", continuation = { " of" }, ids = { 1, 2, 3, 4, 5, 6, 7, 8 } }
+    local total, components = f(given)
+    check.near(total, 1 - 0.5 * 0.5)
+    check.equal(components, {
+      match = { value = 1, contribution = 1 }, overlong = { value = -0.5, contribution = -0.25 },
+    })
+    -- Parts that say nothing are left out; without any the sample is.
+    check.near(reward.sum { a = function() end, b = function() return 2 end }(given), 2)
+    check.equal(reward.sum { a = function() end }(given), nil)
+    check.raises(function() reward.sum({ match = print }, { mtach = 2 }) end, "did you mean 'match'?")
+  end,
+
+  -- n_gold = 100, α = 0.0003 by default.
+  l1_rewards_by_hand = function()
+    local function of(kind, length, prediction, given)
+      return reward.lcpo(kind, given)(sample {
+        prediction = prediction, continuation = { "a" }, think_length = length,
+      })
+    end
+    check.near(of("exact", 100, "a"), 1)
+    check.near(of("exact", 300, "a"), 1 - 0.06)
+    check.near(of("exact", 300, "b"), -0.06)
+    check.near(of("max", 100, "a"), 0.5)
+    check.near(of("max", 50, "a", { alpha = 0.01 }), 1)
+    check.near(of("max", 120, "a", { alpha = 0.01 }), 0.3)
+    check.near(of("max", 900, "a", { alpha = 0.01 }), 0)
+    check.near(of("max", 50, "b"), 0)
+    local total, components = of("max", 120, "a", { alpha = 0.01 })
+    check.near(components.match.contribution + components.length.contribution, total)
+    check.near(components.length.contribution, -0.2)
+    for _, kind in ipairs { "exact", "max" } do
+      check.near(reward.lcpo(kind) { prediction = "a", continuation = { "a" }, think_length = 5 }, 1)
+    end
+    check.raises(function() reward.lcpo "maximum" end, "must be one of exact, max")
+  end,
 }

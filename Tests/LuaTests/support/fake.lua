@@ -152,6 +152,7 @@ Model.__index = Model
 function fake.fake_model(bias)
   local model = setmetatable({
     tokenizer = fake.fake_tokenizer(), eos_ids = { EOS }, logits = {}, grads = {},
+    config = { vocab_size = V },
   }, Model)
   for previous = 0, V - 1 do
     local row = {}
@@ -180,6 +181,14 @@ function Model:entropy(ids)
   for i, id in ipairs(ids) do H[i] = entropy_of(self:probabilities(id, 1)) end
   return H
 end
+
+function Model:score(ids)
+  local lp = {}
+  for i = 2, #ids do lp[i - 1] = math.log(self:probabilities(ids[i - 1], 1)[ids[i]]) end
+  return lp
+end
+
+function Model:num_parameters() return V * V end
 
 -- Memory is no matter of a stand-in.
 function Model:memory_plan(batch, given)

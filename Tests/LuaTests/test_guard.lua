@@ -1,0 +1,66 @@
+local check = require "support.check"
+local guard = require "midtrain.guard"
+local mid = require "midtrain"
+
+local function endless() while true do end end
+
+local tests = {}
+
+function tests.results_and_errors_come_back()
+  check.equal({ guard.call(1000, function(a, b) return a, nil, b end, 1, 2) }, { true, 1, nil, 2 })
+  local ok, message = guard.call(1000, function() error "no such thing" end)
+  check.equal(ok, false)
+  assert(message:find "no such thing$")
+  check.equal({ guard.call(0, function() return 7 end) }, { true, 7 })
+end
+
+function tests.loops_without_end_are_stopped()
+  for _, f in ipairs {
+    endless,
+    function() while true do pcall(error) end end,
+    function() while true do pcall(endless) end end,
+    function() pcall(endless) return "went on" end,
+  } do
+    local ok, message = guard.call(10000, f)
+    check.equal(ok, false)
+    assert(message:find "stopped after 10000 instructions")
+    check.equal(debug.gethook(), nil, "the hook is gone")
+  end
+end
+
+-- What somebody else watches for goes on after the call.
+function tests.a_hook_that_was_there_is_put_back()
+  local counted = 0
+  local function count() counted = counted + 1 end
+  debug.sethook(count, "", 100)
+  guard.call(1000, endless)
+  local hook, _, every = debug.gethook()
+  local before = counted
+  for _ = 1, 1000 do end
+  debug.sethook()
+  check.equal({ hook == count, every, counted > before }, { true, 100, true })
+end
+
+-- A reward may ask the engine something that takes long: other jobs have their turns meanwhile, and
+-- neither loses its limit nor gets the other's.
+function tests.a_guarded_call_may_wait()
+  local log = {}
+  local function job(name, limit)
+    return mid.spawn(function()
+      local ok, message = guard.call(limit, function()
+        mid.sleep(0.01)
+        endless()
+      end)
+      log[name] = { ok, message, debug.gethook() }
+    end)
+  end
+  local a, b = job("a", 5000), job("b", 7000)
+  a:wait()
+  b:wait()
+  check.equal(log.a[1], false)
+  assert(log.a[2]:find "after 5000 instructions")
+  assert(log.b[2]:find "after 7000 instructions")
+  check.equal({ log.a[3], log.b[3] }, {})
+end
+
+return tests
