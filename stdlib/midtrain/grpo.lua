@@ -5,10 +5,10 @@
 --   run = mid.grpo { model = model, tasks = mid.tasks.load "gsm8k_train.jsonl", steps = 100 }
 --   run:start()
 
-local mid = require "midtrain.native"
 local ntp = require "midtrain.ntp"
 local objective = require "midtrain.objective"
 local options = require "midtrain.options"
+local policy = require "midtrain.policy"
 local questions = require "midtrain.questions"
 local rollout = require "midtrain.rollout"
 local runs = require "midtrain.run"
@@ -72,58 +72,7 @@ local function answers(self, run, knobs, t)
   for i, group in ipairs(groups) do
     for _, sample in ipairs(group) do tasks.read(sample, list[i], run.model, judging) end
   end
-  scoring.ask(groups, knobs.reward, knobs.reward_instructions)
   return batch, segments, groups
-end
-
--- Answers become branches of the batch, to train on; an unscored one stays out, as does a truncated
--- one if it is to be masked.
-local function branches(batch, segments, groups, knobs)
-  local sequences, sampled = {}, {}
-  for i, group in ipairs(groups) do
-    for _, sample in ipairs(group) do
-      if sample.advantage and not (knobs.mask_truncated_completions and sample.truncated) then
-        local segment = batch:segment(sample.ids,
-          { parent = segments[i], temperature = knobs.temperature })
-        local first, last = batch:range(segment)
-        sequences[#sequences + 1] = { first = first, last = last, advantage = sample.advantage }
-        sampled[segment] = sample.logprobs
-      end
-    end
-  end
-  return sequences, sampled
-end
-
--- Optimiser steps on the same rollouts, the ratio being to the policy of the first. Metrics are the
--- last one's, but how far sampling was from training is seen in the first.
-local function optimize(self, run, knobs, batch, sequences, sampled_of, metrics)
-  local ones, tokens, old, skipped = {}, 0, nil, 0
-  for segment, logprobs in pairs(sampled_of) do
-    ones[segment], tokens = 1, tokens + #logprobs
-  end
-  local active, sampled = batch:spread(ones), batch:spread(sampled_of)
-  local ref = knobs.beta > 0 and mid.no_grad(function()
-    return (self.reference_model:logprobs(batch))
-  end) or nil
-  for _ = 1, knobs.num_iterations do
-    local lp, H = run:logprobs(batch, { entropy = true })
-    if not old then
-      old = lp:detach()
-      local difference = (old - sampled):abs() * active
-      metrics["sampling/sampling_logp_difference/mean"] = difference:sum():item() / tokens
-      metrics["sampling/sampling_logp_difference/max"] = difference:max():item()
-    end
-    local o = objective.options(knobs)
-    o.logprobs, o.old_logprobs, o.ref_logprobs, o.entropies = lp, old, ref, H
-    o.sequences, o.sampling_logprobs = sequences, rollout.is_corrected(knobs) and sampled or nil
-    local loss, more = objective.policy_loss(o)
-    for name, value in pairs(more) do metrics[name] = value end
-    metrics.policy_loss = loss:item()
-    metrics.entropy = (H:detach() * active):sum():item() / tokens
-    run:optimize(loss, metrics)
-    skipped = math.max(skipped, metrics.skipped)
-  end
-  metrics.skipped = skipped
 end
 
 local function answered_ratio(groups)
@@ -161,15 +110,13 @@ local function step(self, run, knobs, t)
     error("grpo: the reward left every sample of this step unscored"
       .. (failure and "; it failed: " .. failure or ""))
   end
-  local sequences, sampled = branches(batch, segments, groups, knobs)
-  metrics.num_tokens, metrics.budget = #batch, knobs.budget
+  local sequences, sampled = policy.branches(batch, segments, groups, knobs)
+  policy.update(run, knobs, {
+    batch = batch, sequences = sequences, sampled = sampled, has_ratio = true,
+    reference_model = self.reference_model,
+  }, metrics)
+  metrics.budget = knobs.budget
   metrics["completions/answered_ratio"] = answered_ratio(groups)
-  if #sequences > 0 then
-    optimize(self, run, knobs, batch, sequences, sampled, metrics)
-  else
-    -- All were truncated and are masked: there is nothing to learn from.
-    metrics.loss, metrics.policy_loss, metrics.skipped = 0, 0, 0
-  end
   log(self, run, groups)
   return metrics
 end

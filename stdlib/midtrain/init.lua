@@ -31,6 +31,7 @@ local modules = {
   options = "checked tables of options",
   picture = "title, legend and axes of SVG plots",
   plot = "terminal plots",
+  policy = "from advantages to an update of the policy",
   posttrain = "GRPO after each row of a comparison",
   prompt = "the prompt around a document, arranged to share prefixes",
   questions = "prompts that ask questions, many in one batch",

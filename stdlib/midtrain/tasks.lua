@@ -374,7 +374,7 @@ function tasks.gsm8k(given)
   local function by(filter)
     return function(text, gold) return grade(text, gold, { extract = filter }) end
   end
-  local patterns = { strict = "####%s%-?[%d%.,]+", flexible = "%d" }
+  local patterns = { strict = "#### %-?[%d%.,]+", flexible = "%d" }
   return {
     prompt = {
       instructions = "", format = "Question: %s\nAnswer:", examples = examples,
