@@ -104,6 +104,9 @@ return {
       os.remove(row .. "/result.json")
       check.equal(posttrain.run(options(dir)).rmt[2].after.accuracy, r.after.accuracy)
       check.equal(#loaded, 6)
+      local other = options(dir)
+      other.grpo.learning_rate = 0.2
+      check.raises(function() posttrain.run(other) end, "made with other options", "0.2")
     end)
     scratch.remove(dir)
   end,
@@ -129,7 +132,14 @@ return {
   nothing_to_train_is_said = function()
     with_models(function()
       check.raises(function() posttrain.run(options "/no/such/folder") end,
-        "'/no/such/folder' holds no finished comparison")
+        "there is no comparison '/no/such/folder'", "run experiments/table.lua first")
+      local dir = comparison()
+      local o = options(dir)
+      o.methods, o.seeds = { "rpt" }, { 2 }
+      check.raises(function() posttrain.run(o) end, "no finished checkpoint that was asked for")
+      o.grpo.grade = nil
+      check.raises(function() posttrain.run(o) end, "posttrain.run: this engine has no mid.grade")
+      scratch.remove(dir)
     end)
   end,
 }

@@ -47,6 +47,8 @@ return {
     local a = axis { low = 0.13, high = 0.87, round = true }
     check.equal(labels(a.ticks), { "0.0", "0.2", "0.4", "0.6", "0.8", "1.0" })
     check.near({ a.low, a.high, a:place(0.5) }, { 0, 1, 50 })
+    a = axis { low = 0, high = 0, round = true, fixed_low = true }
+    check.near({ a.low, a.high }, { 0, 1 })
     check.equal(labels(axis { low = 1, high = 3, integral = true }.ticks), { "1", "2", "3" })
     check.equal(labels(axis { low = -2e-5, high = 2e-5 }.ticks),
       { "−2e−5", "−1e−5", "0", "1e−5", "2e−5" })

@@ -156,6 +156,9 @@ function axes.new(o)
     low, high, ticks = log_ticks(low, high, o)
   else
     low, high = axes.widened(low, high, o.integral)
+    -- An end that is fixed stays where it is, if the other one can give way.
+    if o.fixed_low and not o.fixed_high then low = o.low end
+    if o.fixed_high and not o.fixed_low then high = o.high end
     low, high, ticks = linear_ticks(low, high, o)
   end
   return setmetatable({

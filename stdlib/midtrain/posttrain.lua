@@ -79,11 +79,50 @@ local function run_row(o, method, seed, checkpoint, dir)
   }
 end
 
+-- Numbers and words of the options, as text: what all rows of a table must have in common.
+local function settings(o)
+  local result = {
+    comparison = o.comparison, train_questions = #o.tasks, evaluated = #o.evaluated,
+  }
+  for _, part in ipairs { "grpo", "eval" } do
+    for name, value in pairs(o[part]) do
+      local kind = type(value)
+      if kind == "number" or kind == "string" or kind == "boolean" then
+        result[part .. "." .. name] = value
+      end
+    end
+  end
+  return mid.json.encode(result)
+end
+
+-- A table of rows that were made differently would compare nothing.
+local function check_settings(o)
+  local path, now = o.out .. "/settings.json", settings(o)
+  if not mid.exists(path) then
+    mid.mkdir(o.out)
+    local file <close> = assert(io.open(path, "w"))
+    file:write(now, "\n")
+    return
+  end
+  local file <close> = assert(io.open(path))
+  local before = file:read "l"
+  if before ~= now then
+    error(("posttrain.run: the rows in '%s' were made with other options; choose another folder "
+      .. "for out, or remove it\n  then: %s\n  now:  %s"):format(o.out, before, now), 3)
+  end
+end
+
 --- Runs what is not there yet and returns all results: by method, one for each seed.
 ---@param given table see the specification in posttrain.lua
 ---@return table<string, table[]> results
 function posttrain.run(given)
   local o = options.check("posttrain.run", given, specification)
+  if not mid.exists(o.comparison) then
+    error(("posttrain.run: there is no comparison '%s'; run experiments/table.lua first")
+      :format(o.comparison), 2)
+  end
+  tasks.grader(o.grpo.grade, "posttrain.run")
+  check_settings(o)
   local results, count, list = {}, 0, {}
   for i, name in ipairs(o.methods or {}) do list[i] = methods.named(name) end
   if not o.methods then list = methods.list end
@@ -107,7 +146,7 @@ function posttrain.run(given)
     end
   end
   if count == 0 then
-    error(("posttrain.run: '%s' holds no finished comparison; run experiments/table.lua first")
+    error(("posttrain.run: '%s' holds no finished checkpoint that was asked for")
       :format(o.comparison), 2)
   end
   return results
