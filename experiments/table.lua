@@ -40,18 +40,7 @@ local quick = {
   documents_per_step = 4, num_generations = 4, curve_every = 2,
 }
 
-local function read_options()
-  local asked = mid.arguments.read("table", defaults)
-  if not asked.quick then return asked end
-  -- What is asked for on the command line still counts.
-  local small = {}
-  for name, value in pairs(defaults) do
-    small[name] = quick[name] ~= nil and quick[name] or value
-  end
-  return mid.arguments.read("table", small)
-end
-
-local prompt = { instructions = "Continue.", budget_line = "Use %d tokens." }
+local prompt = mid.chain_tasks.words
 
 -- Thoughts of the cold start: long ones with few slips or short ones with more, whatever the budget
 -- says. What reinforcement can improve is both: fewer slips, and the length that is asked for.
@@ -154,7 +143,7 @@ local function write(path, text)
   file:write(text)
 end
 
-local o = read_options()
+local o = mid.arguments.read_quick("table", defaults, quick)
 local started = mid.clock()
 mid.mkdir(o.out)
 local world = o.model == "" and small_world(o) or real_world(o)

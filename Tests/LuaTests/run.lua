@@ -9,9 +9,9 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
   :format(folder, folder, folder, package.path)
 
 local with_stand_in = {
-  "advantage", "audit", "budget", "coldstart", "corpus", "curriculum", "documents", "entropy",
-  "guard", "journal", "objective", "options", "plot", "prompt", "random", "reward", "rmt", "run",
-  "scoring",
+  "advantage", "arguments", "audit", "budget", "coldstart", "corpus", "curriculum", "documents",
+  "entropy", "grpo", "guard", "journal", "objective", "options", "plot", "posttrain", "prompt",
+  "questions", "random", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
 local with_engine = { "guard", "objective", "engine" }
 

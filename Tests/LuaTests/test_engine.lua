@@ -143,6 +143,37 @@ function tests.the_cold_start_learns_its_format()
   assert(run.metrics.sft_loss < first, ("%g → %g"):format(first, run.metrics.sft_loss))
 end
 
+-- Post-training: what was sampled is what is trained on, and the questions' prompt is read once.
+function tests.grpo_trains_on_questions()
+  local model = mid.load(path)
+  local list = {}
+  for i = 1, 4 do list[i] = { question = ("Who saw %d cats?"):format(i), answer = "Tom" } end
+  local asking = {
+    prompt = { instructions = "Answer." }, grade = function(answer, gold) return answer == gold end,
+  }
+  local run = mid.grpo(mid.options.merged(asking, {
+    model = model, tasks = list, steps = 2, progress = false, questions_per_step = 2,
+    num_generations = 3, max_completion_length = 12, learning_rate = 1e-3, num_iterations = 2,
+    reward = function(sample) return #sample.text end,
+  }))
+  for _ = 1, 2 do
+    local m = run:step()
+    assert(m["sampling/sampling_logp_difference/max"] < 1e-4, "logp difference")
+    assert(m.grad_norm > 0 and m.skipped == 0)
+  end
+  local result = mid.tasks.evaluate(model, list, mid.options.merged(asking, {
+    num_generations = 2, temperature = 1, max_completion_length = 8, positions_at_a_time = 3,
+  }))
+  check.equal({ result.questions, result.samples, result.accuracy }, { 4, 8, 0.0 })
+  -- An answer does not depend on what else is in its batch.
+  local function greedy(count)
+    return mid.tasks.evaluate(model, list, mid.options.merged(asking,
+      { max_completion_length = 8, positions_at_a_time = count })).records
+  end
+  local one, all = greedy(1), greedy(4)
+  for i = 1, 4 do check.equal(one[i].samples[1].text, all[i].samples[1].text) end
+end
+
 function tests.a_checkpoint_is_a_model()
   local out = scratch.path()
   local run = rmt { out = out, steps = 2 }

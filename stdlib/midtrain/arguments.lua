@@ -57,4 +57,18 @@ function arguments.read(script, defaults, words, settings)
   return o
 end
 
+--- Options of a script that has a small version of itself: with --quick the defaults are those of
+--- `quick`, where it has any, and what is asked for on the command line still counts.
+---@param script string
+---@param defaults table<string, string|number|boolean> with `quick`
+---@param quick table<string, string|number|boolean>
+---@param words string[]?
+---@param settings table<string, any>?
+---@return table<string, any>
+function arguments.read_quick(script, defaults, quick, words, settings)
+  local asked = arguments.read(script, defaults, words, settings)
+  if not asked.quick then return asked end
+  return arguments.read(script, options.merged(defaults, quick), words, settings)
+end
+
 return arguments

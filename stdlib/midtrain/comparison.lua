@@ -13,6 +13,8 @@ local rmt = require "midtrain.rmt"
 
 local comparison = {}
 
+local merged = options.merged
+
 local specification = {
   start = { "string", required = true, doc = "folder of the start checkpoint" },
   docs = { "table", required = true, doc = "texts to train on" },
@@ -26,15 +28,6 @@ local specification = {
   curve_every = { "integer", default = 0, min = 0, doc = "steps between points of curves; 0: none" },
   curve_set = { "table", doc = "what the points are measured on; set if absent" },
 }
-
--- Options of a row: what all share, then what the method changes.
-local function merged(...)
-  local result = {}
-  for _, part in ipairs { ... } do
-    for name, value in pairs(part) do result[name] = value end
-  end
-  return result
-end
 
 -- A run of a method, not yet started; nil for one that is not trained.
 local function new_run(o, method, model, seed, out)
@@ -87,7 +80,20 @@ local function run_row(o, method, seed, dir)
   return result
 end
 
-local function read(path)
+--- A row's result, from `dir/result.json`; if it is not there yet, it is made and written there.
+---@param dir string the row's folder
+---@param title string printed before it is made
+---@param make fun(): table
+---@return table
+function comparison.kept(dir, title, make)
+  local path = dir .. "/result.json"
+  if not mid.exists(path) then
+    -- Half a row from before an interruption is of no use; a run never writes over another.
+    if mid.exists(dir) then mid.rename(dir, ("%s.interrupted-%d"):format(dir, os.time())) end
+    mid.mkdir(dir)
+    print(title .. " …")
+    journal.write(path, make())
+  end
   local file <close> = assert(io.open(path))
   return mid.json.decode(file:read "a")
 end
@@ -107,15 +113,8 @@ function comparison.run(given)
       local method = methods.named(name)
       -- What is not trained is the same for all seeds.
       local dir = ("%s/seed-%d/%s"):format(o.out, method.kind == "none" and o.seeds[1] or seed, name)
-      local path = dir .. "/result.json"
-      if not mid.exists(path) then
-        -- Half a row from before an interruption is of no use; a run never writes over another.
-        if mid.exists(dir) then mid.rename(dir, ("%s.interrupted-%d"):format(dir, os.time())) end
-        mid.mkdir(dir)
-        print(("%s, seed %d …"):format(method.title, seed))
-        journal.write(path, run_row(o, method, seed, dir))
-      end
-      local result = read(path)
+      local result = comparison.kept(dir, ("%s, seed %d"):format(method.title, seed),
+        function() return run_row(o, method, seed, dir) end)
       local main = result.reasoning or result.direct
       print(("%s, seed %d: mean %.1f %%, think length %s, %.0f s"):format(method.title, seed,
         100 * (main.mean or 0 / 0),
@@ -177,32 +176,38 @@ local heading = {
   "", "easy", "medium", "hard", "mean", "direct: easy", "medium", "hard", "mean", "length",
 }
 
-local function cell_text(cell)
+--- A cell as text: mean and half width of its interval.
+---@param cell { mean: number?, half_width: number? }
+---@return string
+function comparison.cell(cell)
   if not cell.mean then return "–" end
   return cell.half_width and ("%.1f ± %.1f"):format(cell.mean, cell.half_width)
     or ("%.1f"):format(cell.mean)
 end
 
-local function line_of(texts) return "| " .. table.concat(texts, " | ") .. " |" end
+--- A line of a Markdown table.
+---@param texts string[]
+---@return string
+function comparison.line(texts) return "| " .. table.concat(texts, " | ") .. " |" end
 
 --- The table in Markdown, the paper's own figures below it.
 ---@param results table<string, table[]>
 ---@return string
 function comparison.markdown(results)
-  local lines = { line_of(heading), "|---" .. ("|--:"):rep(#heading - 1) .. "|" }
+  local lines = { comparison.line(heading), "|---" .. ("|--:"):rep(#heading - 1) .. "|" }
   for _, row in ipairs(comparison.rows(results)) do
     local texts = { row.title }
-    for _, cell in ipairs(row.cells) do texts[#texts + 1] = cell_text(cell) end
-    lines[#lines + 1] = line_of(texts)
+    for _, cell in ipairs(row.cells) do texts[#texts + 1] = comparison.cell(cell) end
+    lines[#lines + 1] = comparison.line(texts)
   end
   lines[#lines + 1] = "\nThe paper's own figures, 14B models on OmniMATH:\n"
-  lines[#lines + 1] = line_of { "", "easy", "medium", "hard", "mean", "length" }
+  lines[#lines + 1] = comparison.line { "", "easy", "medium", "hard", "mean", "length" }
   lines[#lines + 1] = "|---|--:|--:|--:|--:|--:|"
   for _, paper in ipairs(methods.paper) do
     local texts = { paper[1] }
     for i = 2, 5 do texts[i] = ("%.2f"):format(paper[i]) end
     texts[6] = paper[6] and tostring(paper[6]) or "–"
-    lines[#lines + 1] = line_of(texts)
+    lines[#lines + 1] = comparison.line(texts)
   end
   return table.concat(lines, "\n") .. "\n"
 end

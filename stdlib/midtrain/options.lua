@@ -176,4 +176,15 @@ function options.check(where, given, specification, level)
   return result
 end
 
+--- A new table of what all tables hold; of equal names the last one counts.
+---@param ... table
+---@return table
+function options.merged(...)
+  local result = {}
+  for _, part in ipairs { ... } do
+    for name, value in pairs(part) do result[name] = value end
+  end
+  return result
+end
+
 return options

@@ -47,6 +47,13 @@ function prompt.new(tokenizer, given)
   }, Prompt)
 end
 
+--- A prompt whose assistant's turn begins with a thought; some templates open it themselves.
+---@param text string
+---@return string
+function prompt.with_thought(text)
+  return text:find "<think>%s*$" and text or text .. "<think>"
+end
+
 -- Text before and after the document for a budget (nil: no budget line).
 function Prompt:split(budget)
   local line = budget and "\n\n" .. self.line:format(budget) or ""
@@ -62,9 +69,7 @@ function Prompt:split(budget)
       .. "use template = false")
   end
   local head, tail = rendered:sub(1, first - 1), rendered:sub(last + 1)
-  -- Some templates open the thought themselves.
-  if not tail:find "<think>%s*$" then tail = tail .. "<think>" end
-  return head, tail
+  return head, prompt.with_thought(tail)
 end
 
 --- Tokens before the document.

@@ -105,9 +105,10 @@ function run.new(policy)
     mid.mkdir(own.out)
     local config = { name = policy.name, version = mid.version, options = {} }
     for name, value in pairs(o) do
-      -- Documents and their entropies are data, not settings: their number is enough.
-      local is_data = name == "docs" or name == "entropies"
-      config.options[name] = is_data and #value .. " documents" or journal.describe(value)
+      -- Documents, their entropies and tasks are data, not settings: their number is enough.
+      local is_data = name == "docs" or name == "entropies" or name == "tasks"
+      config.options[name] = is_data and ("%d %s"):format(#value, name == "tasks" and name
+        or "documents") or journal.describe(value)
     end
     journal.write(own.out .. "/config.json", config)
   end

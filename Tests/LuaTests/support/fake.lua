@@ -251,13 +251,22 @@ function Model:rollout(batch, segments, given)
       local sample = { ids = {}, logprobs = {}, finish_reason = "length" }
       local previous = prompt[#prompt]
       while #sample.ids < given.max_completion_length do
-        local p = self:probabilities(previous, given.temperature)
-        local weights = table.move(p, 0, V - 1, 1, {})
-        local id = generator:choice(vocabulary, weights)
+        local greedy = given.temperature == 0
+        local p = self:probabilities(previous, greedy and 1 or given.temperature)
+        local id = 0
+        if greedy then
+          for v = 1, V - 1 do if p[v] > p[id] then id = v end end
+        else
+          id = generator:choice(vocabulary, table.move(p, 0, V - 1, 1, {}))
+        end
         sample.ids[#sample.ids + 1] = id
         sample.logprobs[#sample.ids] = math.log(p[id])
         previous = id
-        if id == EOS then sample.finish_reason = "stop" break end
+        local stopped = id == EOS
+        for _, text in ipairs(given.stop or {}) do
+          stopped = stopped or self.tokenizer:decode(sample.ids):sub(-#text) == text
+        end
+        if stopped then sample.finish_reason = "stop" break end
       end
       sample.text = self.tokenizer:decode(sample.ids)
       group[g] = sample

@@ -1,0 +1,146 @@
+-- Post-training by GRPO (arXiv:2402.03300) with verifiable rewards: questions with known answers,
+-- several answers to each, the reward is whether one is right. Options have TRL's names; which of
+-- GRPO's variants it is (DAPO, Dr. GRPO, GSPO, …) they say.
+--
+--   run = mid.grpo { model = model, tasks = mid.tasks.load "gsm8k_train.jsonl", steps = 100 }
+--   run:start()
+
+local ntp = require "midtrain.ntp"
+local objective = require "midtrain.objective"
+local options = require "midtrain.options"
+local policy = require "midtrain.policy"
+local questions = require "midtrain.questions"
+local rollout = require "midtrain.rollout"
+local runs = require "midtrain.run"
+local scoring = require "midtrain.scoring"
+local tasks = require "midtrain.tasks"
+
+local grpo = {}
+
+--- The reward of verifiable answers: 1 for a right one, else 0.
+---@param sample midtrain.Sample as tasks.read completes it
+---@return number, table
+function grpo.correct(sample)
+  local value = sample.correct and 1 or 0
+  return value, { correct = { value = value, contribution = value } }
+end
+
+local specification = {
+  tasks = { "table", required = true, doc = "list of { question =, answer = }: see tasks.load" },
+  prompt = { "table", doc = "see questions.new" },
+  reference_model = { { "userdata", "table" }, doc = "π_ref; needed if beta ≠ 0" },
+  log_completions = { "integer", default = 8, min = 0, doc = "lines of completions.jsonl a step" },
+  budget = { "integer", min = 1, knob = true, doc = "tokens of thought asked for; none if absent" },
+  reward = {
+    "function", default = grpo.correct, knob = true,
+    doc = "r of a sample, which has `correct`, `answer`, `task` and what RMT's have",
+  },
+  shadow_rewards = { "table", default = {}, knob = true, doc = "by name; logged, not trained on" },
+  scale_rewards = {
+    "string", default = "group", choices = { "group", "batch", "none" }, knob = true,
+  },
+  mask_truncated_completions = {
+    "boolean", default = false, knob = true, doc = "whether they stay out of the loss",
+  },
+  num_iterations = {
+    "integer", default = 1, min = 1, knob = true, doc = "μ: optimiser steps on a step's rollouts",
+  },
+  questions_per_step = { "integer", default = 8, min = 1, knob = true },
+}
+local parts =
+  { tasks.grading, objective.specification, rollout.specification, runs.specification }
+for _, part in ipairs(parts) do
+  for name, option in pairs(part) do specification[name] = option end
+end
+-- It draws positions of documents anew, and there are none.
+specification.dynamic_sampling = nil
+grpo.specification = specification
+
+-- The questions of a step and `num_generations` answers to each, read, judged and scored.
+local function answers(self, run, knobs, t)
+  local list = {}
+  for i, number in ipairs(ntp.draw(#self.tasks, knobs.questions_per_step, t, run.seed)) do
+    list[i] = self.tasks[number]
+  end
+  local batch, segments = self.prompt:batch(list, knobs.budget)
+  local groups = run:time("rollout", run.model.rollout, run.model, batch, segments,
+    rollout.options(knobs, run.seed, t))
+  local judging = {
+    grade = self.grade, extract = self.extract, budget = knobs.budget,
+    opens_thought = self.prompt.opens_thought,
+  }
+  for i, group in ipairs(groups) do
+    for _, sample in ipairs(group) do tasks.read(sample, list[i], run.model, judging) end
+  end
+  return batch, segments, groups
+end
+
+local function answered_ratio(groups)
+  local answered = 0
+  for _, group in ipairs(groups) do
+    for _, sample in ipairs(group) do answered = answered + (sample.answer and 1 or 0) end
+  end
+  return answered / scoring.count(groups)
+end
+
+-- Writes the first answers of a step to completions.jsonl, for people to read.
+local function log(self, run, groups)
+  local left = self.log_completions
+  for _, group in ipairs(groups) do
+    for _, s in ipairs(group) do
+      if left == 0 then return end
+      left = left - 1
+      run:record("completions.jsonl", {
+        step = run.t + 1, question = s.task.question, gold = s.task.answer, text = s.text,
+        answer = s.answer, correct = s.correct, length = #s.ids, reward = s.reward,
+        advantage = s.advantage, failure = s.failure,
+      })
+    end
+  end
+end
+
+-- One step: questions → answers → rewards → advantages → loss → optimiser.
+local function step(self, run, knobs, t)
+  if knobs.beta > 0 and not self.reference_model then
+    error "grpo: beta > 0 needs the option reference_model"
+  end
+  local batch, segments, groups = answers(self, run, knobs, t)
+  local metrics, failure = scoring.step(run, groups, knobs)
+  if metrics["rewards/unscored"] == scoring.count(groups) then
+    error("grpo: the reward left every sample of this step unscored"
+      .. (failure and "; it failed: " .. failure or ""))
+  end
+  local sequences, sampled = policy.branches(batch, segments, groups, knobs)
+  policy.update(run, knobs, {
+    batch = batch, sequences = sequences, sampled = sampled, has_ratio = true,
+    reference_model = self.reference_model,
+  }, metrics)
+  metrics.budget = knobs.budget
+  metrics["completions/answered_ratio"] = answered_ratio(groups)
+  log(self, run, groups)
+  return metrics
+end
+
+local function line(m)
+  return ("reward %.2f · len %.0f · loss %.3f"):format(m.reward, m["completions/mean_length"],
+    m.loss)
+end
+
+--- A run of GRPO, ready to start.
+---@param given table see grpo.specification; model and tasks are required
+---@return midtrain.Run
+function grpo.new(given)
+  local o = options.check("mid.grpo", given, specification)
+  if #o.tasks == 0 then error("mid.grpo: there are no tasks", 2) end
+  local self = {
+    tasks = o.tasks, prompt = questions.new(o.model.tokenizer, o.prompt), extract = o.extract,
+    grade = tasks.grader(o.grade, "mid.grpo"), reference_model = o.reference_model,
+    log_completions = o.log_completions,
+  }
+  return runs.new {
+    name = "mid.grpo", options = o, specification = specification, line = line,
+    step = function(run, knobs, t) return step(self, run, knobs, t) end,
+  }
+end
+
+return setmetatable(grpo, { __call = function(_, given) return grpo.new(given) end })
