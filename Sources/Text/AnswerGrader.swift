@@ -14,6 +14,7 @@ public enum AnswerGrader {
   ///
   /// The result depends on nothing but the two texts, and any text is graded in bounded time.
   public static func accepts(_ answer: String, gold: String) -> Bool {
+    if areSameWords(answer, gold) { return true }
     let gold = GradingExtraction.answer(in: gold)
     let answer = GradingExtraction.answer(in: answer)
     let (plainGold, plainAnswer) = (canonicalText(gold), canonicalText(answer))
@@ -59,6 +60,16 @@ public enum AnswerGrader {
   }
 
   // MARK: Text
+
+  /// Whether two short texts have a word and are the same but for upper case: "June 20", "No solution".
+  private static func areSameWords(_ a: String, _ b: String) -> Bool {
+    guard a.utf8.count < 200, b.utf8.count < 200 else { return false }
+    let plain = canonicalText(a)
+    guard !plain.contains(where: { "\\{}".contains($0) }),
+      plain.split(whereSeparator: { !$0.isLetter }).contains(where: { $0.count > 2 })
+    else { return false }
+    return plain.lowercased() == canonicalText(b).lowercased()
+  }
 
   /// The letter of a choice: "B", "(B)", "B.", "(B) 42"; alone if nothing follows.
   static func choice(of text: String) -> (letter: Character, isAlone: Bool)? {

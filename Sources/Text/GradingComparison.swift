@@ -131,7 +131,7 @@ enum GradingComparison {
     guard !a.symbols.isEmpty, a.symbols == b.symbols else { return nil }
     var factor: GradingNumber?
     var agreements = 0
-    for index in 0..<8 {
+    for index in UInt64(0)..<8 {
       let point = GradingPoint(index)
       guard let left = a.value(at: point), let right = b.value(at: point), let quotient = left / right else {
         continue

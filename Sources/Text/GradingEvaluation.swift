@@ -10,15 +10,18 @@ struct GradingPoint: Sendable {
   /// What ± is at this point.
   let upperSign: Bool
 
-  init(_ index: Int, fixed: [String: GradingNumber] = [:], upperSign: Bool = true) {
-    self.index = UInt64(index)
+  init(_ index: UInt64, fixed: [String: GradingNumber] = [:], upperSign: Bool = true) {
+    self.index = index
     self.fixed = fixed
     self.upperSign = upperSign
   }
 
   func withSign(_ upper: Bool) -> GradingPoint {
-    GradingPoint(Int(index), fixed: fixed, upperSign: upper)
+    GradingPoint(index, fixed: fixed, upperSign: upper)
   }
+
+  /// The indices of points with whole coordinates, for factorials.
+  static let wholePoints = UInt64(100)..<108
 
   /// The first points are positive, as lengths and counts are; the later ones have both signs. The value depends on
   /// nothing but the name and the index, so grading is reproducible.
@@ -30,6 +33,7 @@ struct GradingPoint: Sendable {
     state = (state ^ state >> 30) &* 0xBF58_476D_1CE4_E5B9
     state = (state ^ state >> 27) &* 0x94D0_49BB_1331_11EB
     state ^= state >> 31
+    if index >= GradingPoint.wholePoints.lowerBound { return GradingNumber(Int(state % 12) + 2) }
     let numerator = Int(state % 2700) + 300
     let isNegative = index >= 5 && state >> 40 & 1 == 1
     return GradingNumber(isNegative ? -numerator : numerator) / GradingNumber(1009)
@@ -70,6 +74,11 @@ extension Formula {
       }
     case .text, .tuple, .set, .list, .ratio, .matrix, .relation, .setOperation: return nil
     }
+  }
+
+  /// Whether it has a function that is only evaluated at whole numbers.
+  private var needsWholeNumbers: Bool {
+    contains { if case .function(let name, _) = $0 { ["factorial", "binom"].contains(name) } else { false } }
   }
 
   private static func apply(_ name: String, _ arguments: [GradingNumber]) -> GradingNumber? {
@@ -188,7 +197,8 @@ extension Formula {
     let roundedDecimals = a.hasDecimals != b.hasDecimals
     let symbols = a.symbols.union(b.symbols)
     var agreements = 0
-    for index in 0..<(symbols.isEmpty ? 1 : 8) {
+    let indices = a.needsWholeNumbers || b.needsWholeNumbers ? GradingPoint.wholePoints : 0..<8
+    for index in symbols.isEmpty ? 0..<1 : indices {
       for upperSign in [true, false] {
         let point = GradingPoint(index, upperSign: upperSign)
         guard let left = a.value(at: point), let right = b.value(at: point) else { continue }

@@ -171,12 +171,18 @@ struct GradingParser {
       case .number = tokens[position - 1]
     else { return nil }
     let start = position
-    if sign == "frac", let fraction = factor(), case .quotient(.number, .number) = fraction {
-      return .sum([.number(number, isDecimal: false), fraction])
+    var fraction: Formula?
+    if sign == "frac", let quotient = atom(), case .quotient(.number, .number) = quotient {
+      fraction = quotient
+    } else {
+      position = start
+      if case .number? = next, let above = atom(), take("/"), case .number? = next, let below = atom() {
+        fraction = .quotient(above, below)
+      }
     }
-    position = start
-    if case .number? = next, let above = atom(), take("/"), case .number? = next, let below = atom() {
-      return .sum([.number(number, isDecimal: false), .quotient(above, below)])
+    if let fraction {
+      let mixed = Formula.sum([.number(number, isDecimal: false), fraction])
+      return take("%") ? .quantity(mixed, unit: "%") : mixed
     }
     position = start
     return nil
