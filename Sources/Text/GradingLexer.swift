@@ -199,6 +199,8 @@ struct GradingLexer {
       tokens.append(.text(run))
     } else if run.count > 1, followsNumber, Self.units.contains(word) {
       tokens.append(.text(run))
+    } else if Self.shortWords.contains(word) {
+      tokens.append(.text(run))
     } else if let function = Self.functions.first(where: { word.dropLast() == $0 }),
       "xyztan".contains(word.suffix(1))
     {
@@ -275,6 +277,8 @@ struct GradingLexer {
       guard var environment = readBraces() else { return false }
       if environment == "array" { _ = readBraces() }
       environment.removeAll { $0 == "*" }
+      // A determinant is not its matrix.
+      if environment.lowercased() == "vmatrix" { return false }
       if environment.hasSuffix("matrix") || environment == "array" {
         depth += command == "begin" ? 1 : -1
         tokens.append(.sign(command))

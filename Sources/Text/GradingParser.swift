@@ -372,7 +372,7 @@ struct GradingParser {
       exponent = nil
     }
     var arguments = [argument]
-    if case .list(let items) = argument { arguments = items }
+    if case .tuple(let items, .round, .round) = argument { arguments = items }
     if let base { arguments.append(base) }
     let call = Formula.function(name, arguments)
     return exponent.map { .power(call, $0) } ?? call

@@ -47,6 +47,9 @@ extension GradingLexer {
     "sq", "square", "cubic", "units", "unit", "am", "pm",
   ]
 
+  /// Words of two letters that are hardly products.
+  static let shortWords: Set<String> = ["is", "of", "to", "we", "it", "by", "if", "so", "no", "on", "he"]
+
   /// One name for the spellings of a unit.
   static let unitSpellings: [String: String] = [
     "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm", "kilometer": "km", "kilometre": "km",

@@ -222,6 +222,8 @@ private typealias Graded = (gold: String, answer: String, isRight: Bool)
 
   @Test func unitsAndPercentages() {
     check([
+      (#"\frac{5}{6}"#, "5 / 6 of the pie", true), ("17", "17 is the smallest such number", true),
+      ("6", #"\gcd(12, 18)"#, true), ("17", "7 is the smallest such number", false),
       ("28%", "28", true),
       ("28%", "0.28", true),
       (#"28\%"#, "28%", true),
@@ -488,6 +490,7 @@ private typealias Graded = (gold: String, answer: String, isRight: Bool)
 
   @Test func matrices() {
     check([
+      (#"\begin{pmatrix}1&2\\3&4\end{pmatrix}"#, #"\begin{vmatrix}1&2\\3&4\end{vmatrix}"#, false),
       (#"\begin{pmatrix}1&2\\3&4\end{pmatrix}"#, #"\begin{bmatrix}1&2\\3&4\end{bmatrix}"#, true),
       (#"\begin{pmatrix}1&2\\3&4\end{pmatrix}"#, #"\begin{pmatrix}1&3\\2&4\end{pmatrix}"#, false),
       (#"\begin{pmatrix}1\\2\end{pmatrix}"#, #"\begin{pmatrix}1&2\end{pmatrix}"#, false),
