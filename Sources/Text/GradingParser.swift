@@ -129,6 +129,8 @@ struct GradingParser {
       }
       terms.append(term)
     } while sign.map { ["+", "-", "±", "∓"].contains($0) } ?? false
+    // "The minimum is -3" is no difference.
+    guard terms.count == 1 || !terms.contains(where: \.isWords) else { return nil }
     return terms.count == 1 ? terms[0] : .sum(terms)
   }
 
