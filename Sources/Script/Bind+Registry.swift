@@ -9,6 +9,7 @@ extension Registry {
     registry.addTensors()
     registry.addText()
     registry.addData()
+    registry.addGrading()
     registry.addModels()
     registry.addTraining()
     registry.addRegistry()
