@@ -67,16 +67,16 @@ local function small_world(o)
       model_type = "llama", hidden_size = 128, intermediate_size = 384, num_hidden_layers = 4,
       num_attention_heads = 4, num_key_value_heads = 4, vocab_size = tokenizer.vocab_size,
       max_position_embeddings = 512, rms_norm_eps = 1e-5, rope_theta = 10000,
-      tie_word_embeddings = true, eos_token_id = tokenizer.eos_id,
+      initializer_range = 0.06, tie_word_embeddings = true, eos_token_id = tokenizer.eos_id,
     }, { tokenizer = tokenizer, seed = 1 })
     print(model)
     print(("Pre-training: %d steps"):format(o.pretrain_steps))
     local T = o.pretrain_steps
     local pretraining = mid.ntp {
-      model = model, docs = mid.chain.generate(16 * T, { seed = 2, worked = 0.5 }), steps = T,
-      documents_per_step = 16, seed = 1, progress = false,
+      model = model, docs = mid.chain.generate(16 * T, { seed = 2, worked = 0.6 }), steps = T,
+      documents_per_step = 16, seed = 1, progress = false, adam_beta2 = 0.98,
       learning_rate = function(t)
-        return 1e-3 * math.min(1, (t + 1) / (0.05 * T)) * (0.1 + 0.9 * (1 - t / T))
+        return 3e-3 * math.min(1, (t + 1) / 100) * (0.05 + 0.95 * (1 - t / T))
       end,
     }
     for _ = 1, 10 do
@@ -168,5 +168,13 @@ local results = mid.comparison.run {
 local markdown = mid.comparison.markdown(results)
 write(o.out .. "/table.md", markdown)
 write(o.out .. "/table.csv", mid.comparison.csv(results))
+local entropies = {}
+for _, H in ipairs(world.entropies) do
+  for _, h in ipairs(H) do
+    -- What cannot be asked for was set to 0.
+    if h > 0 then entropies[#entropies + 1] = h end
+  end
+end
+mid.comparison.plots(results, o.out, entropies, mid.entropy.thresholds)
 print("\n" .. markdown)
-print(("%.0f s. Written: %s/table.md, %s/table.csv"):format(mid.clock() - started, o.out, o.out))
+print(("%.0f s. Written to %s: table.md, table.csv and plots (*.svg)"):format(mid.clock() - started, o.out))

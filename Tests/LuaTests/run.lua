@@ -9,8 +9,8 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
   :format(folder, folder, folder, package.path)
 
 local with_stand_in = {
-  "advantage", "arguments", "audit", "budget", "coldstart", "corpus", "curriculum", "documents",
-  "entropy", "grpo", "guard", "journal", "objective", "options", "plot", "posttrain", "prompt",
+  "advantage", "arguments", "audit", "budget", "chain", "coldstart", "comparison", "corpus",
+  "curriculum", "documents", "entropy", "grpo", "guard", "journal", "objective", "options", "plot", "posttrain", "prompt",
   "questions", "random", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
 local with_engine = { "guard", "objective", "engine" }

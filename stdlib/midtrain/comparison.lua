@@ -10,6 +10,7 @@ local mid = require "midtrain.native"
 local ntp = require "midtrain.ntp"
 local options = require "midtrain.options"
 local rmt = require "midtrain.rmt"
+local svg = require "midtrain.svg"
 
 local comparison = {}
 
@@ -40,13 +41,6 @@ local function new_run(o, method, model, seed, out)
   end
 end
 
--- The budget that a method's prompts ask for at the end of training.
-local function final_budget(o, method)
-  if method.kind ~= "rl" then return nil end
-  local schedule = method.options().budget or o.rmt.budget
-  return schedule and schedule(o.rmt.steps, o.rmt.steps, {})
-end
-
 local function evaluate(o, method, model, set, budget)
   local result = { direct = eval.next_token(model, set, merged(o.eval, { mode = "direct" })) }
   if not method.is_direct then
@@ -74,7 +68,8 @@ local function run_row(o, method, seed, dir)
       end
     end
   end
-  local result = evaluate(o, method, model, o.set, final_budget(o, method))
+  -- The prompts ask for what they asked for in the last step.
+  local result = evaluate(o, method, model, o.set, run and run.metrics.budget)
   result.method, result.seed, result.curve = method.name, seed, curve
   result.seconds = mid.clock() - started
   return result
@@ -235,6 +230,51 @@ function comparison.csv(results)
     end
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+-- For each method a series over the steps: the mean over seeds of a field of the curves' points.
+local function curves(results, field, scale)
+  local series = {}
+  for _, method in ipairs(methods.list) do
+    local by_step, steps = {}, {}
+    for _, result in ipairs(results[method.name] or {}) do
+      for _, point in ipairs(result.curve) do
+        if point[field] then
+          if not by_step[point.step] then steps[#steps + 1], by_step[point.step] = point.step, {} end
+          table.insert(by_step[point.step], scale * point[field])
+        end
+      end
+    end
+    table.sort(steps)
+    local points = {}
+    for i, step in ipairs(steps) do
+      points[i] = { x = step, y = (advantage.statistics(by_step[step])) }
+    end
+    if #points > 0 then series[#series + 1] = { name = method.name, points = points } end
+  end
+  return series
+end
+
+--- Writes the plots accuracy.svg, length.svg, budget.svg and, of the entropies, entropy.svg.
+---@param results table<string, table[]> see comparison.run
+---@param dir string
+---@param entropies number[] of all positions that may be chosen
+---@param thresholds number[]
+function comparison.plots(results, dir, entropies, thresholds)
+  local function lines(name, field, scale, o)
+    local series = curves(results, field, scale)
+    if #series > 0 then svg.lines(("%s/%s.svg"):format(dir, name), series, o) end
+  end
+  lines("accuracy", "accuracy", 100,
+    { title = "accuracy, mean of tiers", x_label = "step", y_label = "%" })
+  lines("length", "length", 1,
+    { title = "length of thoughts", x_label = "step", y_label = "tokens" })
+  lines("budget", "budget", 1,
+    { title = "budget asked for", x_label = "step", y_label = "tokens" })
+  svg.histogram(dir .. "/entropy.svg", entropies, {
+    title = "entropies of the positions", x_label = "nats", thresholds = thresholds,
+    tiers = { "never chosen", "easy", "medium", "hard" },
+  })
 end
 
 return comparison

@@ -10,9 +10,9 @@ local budget = require "midtrain.budget"
 local curriculum = require "midtrain.curriculum"
 local documents = require "midtrain.documents"
 local entropy = require "midtrain.entropy"
-local mid = require "midtrain.native"
 local objective = require "midtrain.objective"
 local options = require "midtrain.options"
+local policy = require "midtrain.policy"
 local prompts = require "midtrain.prompt"
 local reward = require "midtrain.reward"
 local rollout = require "midtrain.rollout"
@@ -73,52 +73,6 @@ for _, part in ipairs { objective.specification, rollout.specification, runs.spe
   for name, option in pairs(part) do specification[name] = option end
 end
 
--- Mean over the completions' tokens of a tensor [N] that is to be weighted by `active`.
-local function token_mean(t, active, tokens)
-  return (t * active):sum():item() / math.max(1, tokens)
-end
-
--- L = −J_RL + λ·L_NTP and one optimiser step, once or several times on the same rollouts; the ratio
--- is then to the policy of the first. Metrics are the last one's.
-local function optimize(self, run, knobs, lambda, forest, sequences, sampled_of, metrics)
-  local batch, ones, tokens, old, skipped = forest.batch, {}, 0, nil, 0
-  for segment, logprobs in pairs(sampled_of) do
-    ones[segment], tokens = 1, tokens + #logprobs
-  end
-  local active, sampled = batch:spread(ones), batch:spread(sampled_of)
-  local ref = knobs.beta > 0 and mid.no_grad(function()
-    return (self.reference_model:logprobs(batch))
-  end) or nil
-  for iteration = 1, knobs.num_iterations do
-    local lp, H = run:logprobs(batch, { entropy = true })
-    if iteration == 1 then
-      local difference = (lp:detach() - sampled):abs() * active
-      metrics["sampling/sampling_logp_difference/mean"] = token_mean(difference, active, tokens)
-      metrics["sampling/sampling_logp_difference/max"] = difference:max():item()
-      old = knobs.num_iterations > 1 and lp:detach() or nil
-    end
-    metrics.entropy = token_mean(H:detach(), active, tokens)
-    local loss, ntp_loss = mid.tensor(0), nil
-    if #sequences > 0 then
-      local o, more = objective.options(knobs), nil
-      o.logprobs, o.entropies, o.sequences = lp, H, sequences
-      o.old_logprobs, o.ref_logprobs = old, ref
-      o.sampling_logprobs = rollout.is_corrected(knobs) and sampled or nil
-      loss, more = objective.policy_loss(o)
-      for name, value in pairs(more) do metrics[name] = value end
-    end
-    metrics.policy_loss = loss:item()
-    if lambda > 0 then
-      ntp_loss = objective.ntp_loss(lp, batch:spread(forest.ntp_mask), knobs.ntp_reduction)
-      loss, metrics.ntp_loss = objective.dual(loss, ntp_loss, lambda), ntp_loss:item()
-    end
-    metrics.loss, metrics.skipped = loss:item(), 0
-    if #sequences > 0 or ntp_loss then run:optimize(loss, metrics) end
-    skipped = math.max(skipped, metrics.skipped)
-  end
-  metrics.skipped, metrics.num_tokens = skipped, #batch
-end
-
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
 local function step(self, run, knobs, t)
   self.sampler = self.sampler or run:time("entropy", self.make_sampler)
@@ -146,7 +100,16 @@ local function step(self, run, knobs, t)
     error("rmt: the reward left every sample of this step unscored"
       .. (failure and "; it failed: " .. failure or ""))
   end
-  optimize(self, run, knobs, lambda, forest, sequences, sampled, metrics)
+  local function with_ntp(lp, loss)
+    local ntp_loss =
+      objective.ntp_loss(lp, forest.batch:spread(forest.ntp_mask), knobs.ntp_reduction)
+    metrics.ntp_loss = ntp_loss:item()
+    return objective.dual(loss, ntp_loss, lambda)
+  end
+  policy.update(run, knobs, {
+    batch = forest.batch, sequences = sequences, sampled = sampled,
+    reference_model = self.reference_model, add = lambda > 0 and with_ntp or nil,
+  }, metrics)
 
   metrics.budget, metrics.lambda = B, lambda
   for tier, name in ipairs(entropy.names) do metrics["curriculum/" .. name] = p[tier] end
