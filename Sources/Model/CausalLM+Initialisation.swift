@@ -1,5 +1,6 @@
 // Models that nobody has trained yet.
 import Foundation
+import Kernels
 import Tensor
 
 extension ModelConfig {
@@ -32,12 +33,15 @@ extension CausalLM {
       func uniform(_ i: Int) -> Double {
         CounterRandom.uniform(seed: seed, step: 0, prompt: number, sample: 0, token: i)
       }
+      let (deviation, values, count) = (config.initializerRange, tensor.pointer, tensor.count)
       // Box and Muller: two uniform numbers give two normal ones.
-      for i in stride(from: 0, to: tensor.count, by: 2) {
-        let radius = config.initializerRange * (-2 * log(1 - uniform(i))).squareRoot()
-        let angle = 2 * Double.pi * uniform(i + 1)
-        tensor.pointer[i] = Float(radius * cos(angle))
-        if i + 1 < tensor.count { tensor.pointer[i + 1] = Float(radius * sin(angle)) }
+      ThreadPool.shared.forEach(count: (count + 1) / 2, grain: 4096) { pairs in
+        for i in stride(from: 2 * pairs.lowerBound, to: 2 * pairs.upperBound, by: 2) {
+          let radius = deviation * (-2 * log(1 - uniform(i))).squareRoot()
+          let angle = 2 * Double.pi * uniform(i + 1)
+          values[i] = Float(radius * cos(angle))
+          if i + 1 < count { values[i + 1] = Float(radius * sin(angle)) }
+        }
       }
       tensors[info.name] = tensor
     }

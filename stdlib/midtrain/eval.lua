@@ -129,7 +129,7 @@ local function direct(model, set, o)
       end
     end
     local groups = model:rollout(batch, ends, {
-      num_generations = 1, max_completion_length = 1, temperature = 0,
+      num_generations = 1, max_completion_length = 1, temperature = 0, seed = o.seed, step = first,
     })
     for i, group in ipairs(groups) do
       correct[#correct + 1] = group[1].ids[1] == truths[i] and 1 or 0
