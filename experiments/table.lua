@@ -2,7 +2,7 @@
 -- over several seeds, with the same text and steps.
 --
 --   midtrain run experiments/table.lua --quick        everything, small: minutes
---   midtrain run experiments/table.lua                the whole table: see docs/results.md
+--   midtrain run experiments/table.lua                the whole table
 --   midtrain run experiments/table.lua --model SmolLM2-135M-Instruct --data texts.jsonl …
 --
 -- Without --model the setting is a world of chained arithmetic (stdlib/midtrain/chain.lua) and a
@@ -25,13 +25,13 @@ local defaults = {
   documents = 4000, -- to train on
   evaluated = 400, -- positions of the evaluation
   pretrain_steps = 3500,
-  coldstart_steps = 150,
-  steps = 60, -- of each method
-  documents_per_step = 16,
+  coldstart_steps = 600,
+  steps = 200, -- of each method
+  documents_per_step = 48,
   num_generations = 8,
   max_completion_length = 48,
   budget = 40, -- B_0; the paper's 800 → 160 at this length
-  learning_rate = 3e-4,
+  learning_rate = 1e-4,
   curve_every = 20,
 }
 
@@ -89,7 +89,8 @@ local function small_world(o)
     local coldstart = mid.coldstart {
       model = model, docs = few, entropies = of_results(model, few), thought = thought, seed = 1,
       steps = o.coldstart_steps, prompt = prompt, documents_per_step = 16, min_budget = 4,
-      max_budget = o.budget, plain_share = 0.3, learning_rate = 3e-4, progress = false,
+      max_budget = o.budget, plain_share = 0.3, lambda = 1, progress = false, adam_beta2 = 0.98,
+      learning_rate = function(t, all) return 1e-3 * (1 - 0.9 * t / all) end,
     }
     coldstart:step(o.coldstart_steps)
     print(coldstart)

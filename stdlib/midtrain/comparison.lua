@@ -185,16 +185,25 @@ end
 ---@return string
 function comparison.line(texts) return "| " .. table.concat(texts, " | ") .. " |" end
 
---- The table in Markdown, the paper's own figures below it.
----@param results table<string, table[]>
----@return string
-function comparison.markdown(results)
-  local lines = { comparison.line(heading), "|---" .. ("|--:"):rep(#heading - 1) .. "|" }
-  for _, row in ipairs(comparison.rows(results)) do
+--- Lines of a table of rows with a title and cells.
+---@param names string[] of the columns, the titles' first
+---@param rows { title: string, cells: table[] }[]
+---@return string[]
+function comparison.lines(names, rows)
+  local lines = { comparison.line(names), "|---" .. ("|--:"):rep(#names - 1) .. "|" }
+  for _, row in ipairs(rows) do
     local texts = { row.title }
     for _, cell in ipairs(row.cells) do texts[#texts + 1] = comparison.cell(cell) end
     lines[#lines + 1] = comparison.line(texts)
   end
+  return lines
+end
+
+--- The table in Markdown, the paper's own figures below it.
+---@param results table<string, table[]>
+---@return string
+function comparison.markdown(results)
+  local lines = comparison.lines(heading, comparison.rows(results))
   lines[#lines + 1] = "\nThe paper's own figures, 14B models on OmniMATH:\n"
   lines[#lines + 1] = comparison.line { "", "easy", "medium", "hard", "mean", "length" }
   lines[#lines + 1] = "|---|--:|--:|--:|--:|--:|"

@@ -196,12 +196,7 @@ end
 function posttrain.markdown(results)
   local heading = { "GRPO after" }
   for i, column in ipairs(columns) do heading[i + 1] = column[1] end
-  local lines = { comparison.line(heading), "|---" .. ("|--:"):rep(#columns) .. "|" }
-  for _, row in ipairs(posttrain.rows(results)) do
-    local texts = { row.title }
-    for i, cell in ipairs(row.cells) do texts[i + 1] = comparison.cell(cell) end
-    lines[#lines + 1] = comparison.line(texts)
-  end
+  local lines = comparison.lines(heading, posttrain.rows(results))
   lines[#lines + 1] = "\nThe paper's own figures, 14B models, mathematics of Skywork:\n"
   lines[#lines + 1] = comparison.line { "", "before", "after", "gain" }
   lines[#lines + 1] = "|---|--:|--:|--:|"
