@@ -67,11 +67,7 @@ local o = mid.arguments.read_quick("posttrain", defaults, quick)
 local started = mid.clock()
 if o.out == "" then o.out = o.comparison .. "/posttrain" end
 local train, evaluated, asking = load_tasks(o)
-local names, seeds
-for name in o.methods:gmatch "[^,%s]+" do
-  names = names or {}
-  names[#names + 1] = name
-end
+local seeds
 for seed = 1, o.seeds do
   seeds = seeds or {}
   seeds[seed] = seed
@@ -79,7 +75,7 @@ end
 local budget = o.budget > 0 and o.budget or nil
 local merged = mid.options.merged
 local results = mid.posttrain.run {
-  comparison = o.comparison, out = o.out, methods = names, seeds = seeds, tasks = train,
+  comparison = o.comparison, out = o.out, methods = mid.arguments.names(o.methods), seeds = seeds, tasks = train,
   evaluated = evaluated,
   grpo = merged(asking, {
     steps = o.steps, questions_per_step = o.questions_per_step, budget = budget,

@@ -79,10 +79,9 @@ local function small_world(o)
         return 3e-3 * math.min(1, (t + 1) / 100) * (0.05 + 0.95 * (1 - t / T))
       end,
     }
-    for _ = 1, 10 do
-      pretraining:step(math.max(1, T // 10))
+    while pretraining.t < T do
+      pretraining:step(math.ceil(T / 10))
       print(pretraining)
-      if pretraining.t >= T then break end
     end
     local few = table.move(docs, 1, math.min(#docs, 1000), 1, {})
     print(("Cold start: %d steps"):format(o.coldstart_steps))
@@ -148,16 +147,11 @@ local o = mid.arguments.read_quick("table", defaults, quick)
 local started = mid.clock()
 mid.mkdir(o.out)
 local world = o.model == "" and small_world(o) or real_world(o)
-local names
-if o.methods ~= "" then
-  names = {}
-  for name in o.methods:gmatch "[^,%s]+" do names[#names + 1] = name end
-end
 local seeds = {}
 for seed = 1, o.seeds do seeds[seed] = seed end
 local results = mid.comparison.run {
   start = world.start, docs = world.docs, set = world.set, curve_set = world.curve_set,
-  out = o.out, methods = names, seeds = seeds, curve_every = o.curve_every,
+  out = o.out, methods = mid.arguments.names(o.methods), seeds = seeds, curve_every = o.curve_every,
   rmt = {
     entropies = world.entropies, prompt = world.prompt, steps = o.steps,
     budget = mid.budget.exponential { initial = o.budget }, learning_rate = o.learning_rate,
@@ -178,4 +172,5 @@ for _, H in ipairs(world.entropies) do
 end
 mid.comparison.plots(results, o.out, entropies, mid.entropy.thresholds)
 print("\n" .. markdown)
-print(("%.0f s. Written to %s: table.md, table.csv and plots (*.svg)"):format(mid.clock() - started, o.out))
+print(("%.0f s. Written to %s: table.md, table.csv and plots (*.svg)"):format(
+  mid.clock() - started, o.out))

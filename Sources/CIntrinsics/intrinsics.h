@@ -1,6 +1,7 @@
 // What Swift has no word for: cache prefetches, conversions of whole vectors, minima and maxima in one instruction,
-// parts of vectors, sums across them. Swift's own converting initialisers of SIMD types do not vectorise. Plain vector extensions of
-// clang, so that every target has code for them; where AVX-512 has an instruction that they cannot say, it is used.
+// parts of vectors, sums across them, products of bytes. Swift's own converting initialisers of SIMD types do not
+// vectorise. Plain vector extensions of clang, so that every target has code for them; where AVX-512 has an instruction
+// that they cannot say, it is used.
 #pragma once
 #include <stdint.h>
 #ifdef __AVX512F__

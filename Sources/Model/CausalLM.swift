@@ -61,9 +61,9 @@ public final class CausalLM: @unchecked Sendable {
     let copies = shadows.withLock { shadows in
       shadows.values.reduce(0) { sum, copy in
         let integers = copy.network.integers.reduce(sum) { $0 + $1.byteCount }
-        return copy.weights.reduce(integers) { sum, entry in
-          let isShared = weights.contains { $0.weight === entry.weight }
-          return sum + (isShared || entry.weight.format == .f32 ? 0 : entry.weight.byteCount)
+        // What a copy did not pack is the original's own.
+        return zip(copy.weights, weights).reduce(integers) { sum, pair in
+          pair.0.weight === pair.1.weight ? sum : sum + pair.0.weight.byteCount
         }
       }
     }

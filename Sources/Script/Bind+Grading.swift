@@ -20,7 +20,6 @@ extension Registry {
       try call.return(AnswerGrader.accepts(call[1].string(), gold: call[2].string()))
     }
 
-    let extractions = AnswerGrader.GSM8KExtraction.allCases.map(\.rawValue)
     function(
       "grade_gsm8k",
       """
@@ -35,10 +34,9 @@ extension Registry {
       ], returns: "boolean",
       example: "mid.grade_gsm8k(\"so 6 * 7 = 42.\", \"#### 42\", { extract = \"flexible\" })"
     ) { call in
-      let word = try call.options(3)["extract"].word(extractions)
+      let extraction = try call.options(3)["extract"].choice(AnswerGrader.GSM8KExtraction.self)
       return try call.return(
-        AnswerGrader.acceptsGSM8K(
-          call[1].string(), gold: call[2].string(), extraction: .init(rawValue: word) ?? .flexible))
+        AnswerGrader.acceptsGSM8K(call[1].string(), gold: call[2].string(), extraction: extraction))
     }
   }
 }

@@ -1,8 +1,8 @@
 // Recycled memory.
 //
-// Steps differ in their number of rows, so a block is also used for up to half its size, if not for long, and before the pool grows it
-// gives back what it keeps in sizes that nobody asks for: a process's memory follows its largest step, not the sum of
-// all sizes that there ever were.
+// Steps differ in their number of rows, so a block is also used for up to half its size, if not for long, and before
+// the pool grows it gives back what it keeps in sizes that nobody asks for: a process's memory follows its largest step,
+// not the sum of all sizes that there ever were.
 import Glibc
 import Synchronization
 

@@ -13,7 +13,7 @@ local random = require "midtrain.random"
 local reward = require "midtrain.reward"
 local runs = require "midtrain.run"
 
-local specification = {
+local specification = options.merged(runs.specification, {
   docs = { "table", required = true, doc = "list of texts" },
   max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
   prompt = { "table", doc = "see prompt.new; the same as RMT's" },
@@ -32,10 +32,8 @@ local specification = {
   min_budget = { "integer", default = 8, min = 1, knob = true, doc = "budgets are drawn" },
   max_budget = { "integer", default = 64, min = 1, knob = true, doc = "between these [D]" },
   lambda = { "number", default = 0.1, min = 0, knob = true, doc = "weight of NTP [D]" },
-}
-for name, option in pairs(runs.specification) do specification[name] = option end
-specification.learning_rate =
-  { { "number", "function" }, default = 1e-4, min = 0, knob = true, doc = "[D]" }
+  learning_rate = { { "number", "function" }, default = 1e-4, min = 0, knob = true, doc = "[D]" },
+})
 
 local coldstart = { specification = specification }
 

@@ -140,7 +140,7 @@ end
 
 -- The share of right predictions at each place after reasoning, and lengths over all answers.
 local function reasoning(model, set, o)
-  local prompt = prompts.new(model.tokenizer, o.prompt)
+  local prompt, match = prompts.new(model.tokenizer, o.prompt), reward.match(o.match)
   local correct, answers, length, thought, closed, boxed = {}, 0, 0, 0, 0, 0
   for first = 1, #set.places, o.positions_at_a_time do
     local forest = documents.forest(prompt, set.documents,
@@ -153,9 +153,7 @@ local function reasoning(model, set, o)
       local target, right = scoring.target(model.tokenizer, forest.positions[i], o.budget), 0
       for _, sample in ipairs(group) do
         local s = scoring.read(sample, target, model)
-        right = right + (o.match == "strict"
-          and reward.match_strict(model.tokenizer, s.prediction, s.next_id)
-          or o.match == "prefix" and reward.match_prefix(s.prediction, s.continuation) or 0)
+        right = right + match(s)
         answers, length = answers + 1, length + #s.ids
         thought, closed = thought + s.think_length, closed + (s.closed and 1 or 0)
         boxed = boxed + (s.prediction and 1 or 0)

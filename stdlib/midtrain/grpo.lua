@@ -25,7 +25,9 @@ function grpo.correct(sample)
   return value, { correct = { value = value, contribution = value } }
 end
 
-local specification = {
+local shared = options.merged(tasks.grading, objective.specification, rollout.specification,
+  runs.specification)
+local specification = options.merged(shared, {
   tasks = { "table", required = true, doc = "list of { question =, answer = }: see tasks.load" },
   prompt = { "table", doc = "see questions.new" },
   reference_model = { { "userdata", "table" }, doc = "π_ref; needed if beta ≠ 0" },
@@ -46,12 +48,7 @@ local specification = {
     "integer", default = 1, min = 1, knob = true, doc = "μ: optimiser steps on a step's rollouts",
   },
   questions_per_step = { "integer", default = 8, min = 1, knob = true },
-}
-local parts =
-  { tasks.grading, objective.specification, rollout.specification, runs.specification }
-for _, part in ipairs(parts) do
-  for name, option in pairs(part) do specification[name] = option end
-end
+})
 -- It draws positions of documents anew, and there are none.
 specification.dynamic_sampling = nil
 grpo.specification = specification
@@ -59,9 +56,8 @@ grpo.specification = specification
 -- The questions of a step and `num_generations` answers to each, read, judged and scored.
 local function answers(self, run, knobs, t)
   local list = {}
-  for i, number in ipairs(ntp.draw(#self.tasks, knobs.questions_per_step, t, run.seed)) do
-    list[i] = self.tasks[number]
-  end
+  local numbers = ntp.draw(#self.tasks, knobs.questions_per_step, t, run.seed, self.orders)
+  for i, number in ipairs(numbers) do list[i] = self.tasks[number] end
   local batch, segments = self.prompt:batch(list, knobs.budget)
   local groups = run:time("rollout", run.model.rollout, run.model, batch, segments,
     rollout.options(knobs, run.seed, t))
@@ -110,7 +106,7 @@ local function step(self, run, knobs, t)
     error("grpo: the reward left every sample of this step unscored"
       .. (failure and "; it failed: " .. failure or ""))
   end
-  local sequences, sampled = policy.branches(batch, segments, groups, knobs)
+  local sequences, sampled = rollout.attach(batch, segments, groups, knobs)
   policy.update(run, knobs, {
     batch = batch, sequences = sequences, sampled = sampled, has_ratio = true,
     reference_model = self.reference_model,
@@ -135,7 +131,7 @@ function grpo.new(given)
   local self = {
     tasks = o.tasks, prompt = questions.new(o.model.tokenizer, o.prompt), extract = o.extract,
     grade = tasks.grader(o.grade, "mid.grpo"), reference_model = o.reference_model,
-    log_completions = o.log_completions,
+    log_completions = o.log_completions, orders = {},
   }
   return runs.new {
     name = "mid.grpo", options = o, specification = specification, line = line,

@@ -10,12 +10,11 @@ local options = require "midtrain.options"
 local random = require "midtrain.random"
 local runs = require "midtrain.run"
 
-local specification = {
+local specification = options.merged(runs.specification, {
   docs = { "table", required = true, doc = "list of texts" },
   max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
   documents_per_step = { "integer", default = 8, min = 1, knob = true },
-}
-for name, option in pairs(runs.specification) do specification[name] = option end
+})
 
 local ntp = { specification = specification }
 
@@ -24,15 +23,18 @@ local ntp = { specification = specification }
 ---@param per_step integer
 ---@param t integer steps before this one
 ---@param seed integer
+---@param orders table? keeps the order of an epoch from one call to the next
 ---@return integer[]
-function ntp.draw(count, per_step, t, seed)
-  local chosen, orders = {}, {}
+function ntp.draw(count, per_step, t, seed, orders)
+  local chosen = {}
+  orders = orders or {}
   for i = t * per_step, (t + 1) * per_step - 1 do
     local epoch = i // count
     if not orders[epoch] then
       local order = {}
       for d = 1, count do order[d] = d end
       orders[epoch] = random.new(seed, epoch, "documents"):shuffle(order)
+      orders[epoch - 2] = nil
     end
     chosen[#chosen + 1] = orders[epoch][i % count + 1]
   end
@@ -42,7 +44,8 @@ end
 -- One step: documents side by side, one loss over all their tokens.
 local function step(self, run, knobs, t)
   local batch, mask = mid.batch(), {}
-  for _, d in ipairs(ntp.draw(#self.documents, knobs.documents_per_step, t, run.seed)) do
+  for _, d in ipairs(ntp.draw(#self.documents, knobs.documents_per_step, t, run.seed,
+    self.orders)) do
     local ids, ones = self.documents[d], {}
     -- A document's first token has nothing before it: it is no prediction.
     for p = 1, #ids do ones[p] = p > 1 and 1 or 0 end
@@ -62,7 +65,8 @@ local function line(m) return ("loss %.3f"):format(m.loss) end
 ---@return midtrain.Run
 function ntp.new(given)
   local o = options.check("mid.ntp", given, specification)
-  local self = { documents = documents.encode(o.model.tokenizer, o.docs, o.max_document_length) }
+  local ids = documents.encode(o.model.tokenizer, o.docs, o.max_document_length)
+  local self = { documents = ids, orders = {} }
   return runs.new {
     name = "mid.ntp", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,

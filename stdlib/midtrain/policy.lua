@@ -1,5 +1,5 @@
--- From advantages to an update of the policy: completions become branches of the batch that they
--- were sampled from, and the policy loss is minimised on them, once or several times.
+-- An update of the policy: the policy loss is minimised on completions with advantages, once or
+-- several times.
 
 local mid = require "midtrain.native"
 local objective = require "midtrain.objective"
@@ -7,34 +7,10 @@ local rollout = require "midtrain.rollout"
 
 local policy = {}
 
---- Adds the completions of groups to a batch. An unscored one teaches nothing and stays out, as does
---- a truncated one if it is to be masked.
----@param batch table
----@param parents integer[] the segment that each group goes on from
----@param groups table[][] samples with advantages
----@param knobs table
----@return midtrain.Sequence[] sequences
----@return table<integer, number[]> sampled log-probabilities at sampling time, by segment
-function policy.branches(batch, parents, groups, knobs)
-  local sequences, sampled = {}, {}
-  for i, group in ipairs(groups) do
-    for _, sample in ipairs(group) do
-      if sample.advantage and not (knobs.mask_truncated_completions and sample.truncated) then
-        local segment =
-          batch:segment(sample.ids, { parent = parents[i], temperature = knobs.temperature })
-        local first, last = batch:range(segment)
-        sequences[#sequences + 1] = { first = first, last = last, advantage = sample.advantage }
-        sampled[segment] = sample.logprobs
-      end
-    end
-  end
-  return sequences, sampled
-end
-
 ---@class midtrain.PolicyUpdate
 ---@field batch table
 ---@field sequences midtrain.Sequence[] may be none
----@field sampled table<integer, number[]> see policy.branches
+---@field sampled table<integer, number[]> see rollout.attach
 ---@field reference_model table?
 ---@field has_ratio boolean? ratio and clip from the first optimiser step on, as GRPO has them; else
 ---  A·log π, as RMT prints it, unless there are several steps

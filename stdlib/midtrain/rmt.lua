@@ -19,7 +19,8 @@ local rollout = require "midtrain.rollout"
 local runs = require "midtrain.run"
 local scoring = require "midtrain.scoring"
 
-local specification = {
+local shared = options.merged(objective.specification, rollout.specification, runs.specification)
+local specification = options.merged(shared, {
   docs = { "table", required = true, doc = "list of texts" },
   max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
   entropies = { "table", doc = "per document, H after each token; else from entropy_model" },
@@ -68,10 +69,7 @@ local specification = {
   },
   documents_per_step = { "integer", default = 8, min = 1, knob = true },
   positions_per_document = { "integer", default = 1, min = 1, knob = true, doc = "[D]" },
-}
-for _, part in ipairs { objective.specification, rollout.specification, runs.specification } do
-  for name, option in pairs(part) do specification[name] = option end
-end
+})
 
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
 local function step(self, run, knobs, t)
@@ -94,9 +92,9 @@ local function step(self, run, knobs, t)
   for _, part in ipairs { of_sampling, of_budget or {}, of_curriculum or {} } do
     for name, value in pairs(part) do metrics[name] = value end
   end
-  local forest, sequences, sampled, scored = rollout.branches(self, groups, knobs,
+  local forest, sequences, sampled, is_scored = rollout.branches(self, groups, knobs,
     { budget = B, score = lambda > 0, raw = knobs.ntp_on == "documents" })
-  if scored == 0 then
+  if not is_scored then
     error("rmt: the reward left every sample of this step unscored"
       .. (failure and "; it failed: " .. failure or ""))
   end

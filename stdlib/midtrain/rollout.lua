@@ -124,8 +124,31 @@ function rollout.step(self, run, knobs, t, given)
   }
 end
 
---- Groups as branches of one forest, to train on. An unscored completion teaches nothing and stays
---- out, as does a truncated one if it is to be masked.
+--- Adds the completions of groups to a batch. An unscored one teaches nothing and stays out, as does
+--- a truncated one if it is to be masked.
+---@param batch table
+---@param parents integer[] the segment that each group goes on from
+---@param groups table[][] samples with advantages
+---@param knobs table
+---@return midtrain.Sequence[] sequences
+---@return table<integer, number[]> sampled log-probabilities at sampling time, by segment
+function rollout.attach(batch, parents, groups, knobs)
+  local sequences, sampled = {}, {}
+  for i, group in ipairs(groups) do
+    for _, sample in ipairs(group) do
+      if sample.advantage and not (knobs.mask_truncated_completions and sample.truncated) then
+        local segment =
+          batch:segment(sample.ids, { parent = parents[i], temperature = knobs.temperature })
+        local first, last = batch:range(segment)
+        sequences[#sequences + 1] = { first = first, last = last, advantage = sample.advantage }
+        sampled[segment] = sample.logprobs
+      end
+    end
+  end
+  return sequences, sampled
+end
+
+--- Groups as branches of one forest of their documents, to train on.
 ---@param self table prompt and documents of the method
 ---@param groups table[][] with advantages
 ---@param knobs table
@@ -133,26 +156,19 @@ end
 ---@return midtrain.Forest forest
 ---@return midtrain.Sequence[] sequences
 ---@return table<integer, number[]> sampled log-probabilities at sampling time, by segment
----@return integer scored number of samples that have a reward
+---@return boolean is_scored whether any sample has a reward
 function rollout.branches(self, groups, knobs, given)
   local places, group_of = {}, {}
   for i, group in ipairs(groups) do places[i], group_of[group.place] = group.place, group end
   local draws, ordered = documents.draws(places)
   local forest = documents.forest(self.prompt, self.documents, draws, given)
-  local batch, sequences, sampled, scored = forest.batch, {}, {}, 0
+  local in_order, is_scored = {}, false
   for i, place in ipairs(ordered) do
-    for _, sample in ipairs(group_of[place]) do
-      scored = scored + (sample.advantage and 1 or 0)
-      if sample.advantage and not (knobs.mask_truncated_completions and sample.truncated) then
-        local segment = batch:segment(sample.ids,
-          { parent = forest.closings[i], temperature = knobs.temperature })
-        local first, last = batch:range(segment)
-        table.insert(sequences, { first = first, last = last, advantage = sample.advantage })
-        sampled[segment] = sample.logprobs
-      end
-    end
+    in_order[i] = group_of[place]
+    for _, sample in ipairs(in_order[i]) do is_scored = is_scored or sample.advantage ~= nil end
   end
-  return forest, sequences, sampled, scored
+  local sequences, sampled = rollout.attach(forest.batch, forest.closings, in_order, knobs)
+  return forest, sequences, sampled, is_scored
 end
 
 return rollout
