@@ -4,13 +4,18 @@
 // that they cannot say, it is used.
 #pragma once
 #include <stdint.h>
-#ifdef __AVX512F__
+#if defined(__AVX2__)
 #include <immintrin.h>
+#endif
+#ifdef __AVX512F__
 /// Registers that hold a vector of sixteen floats.
 #define MT_VECTOR_REGISTERS 32
 #else
 #define MT_VECTOR_REGISTERS 8
 #endif
+
+// Products and sums are rounded one by one unless somebody asks for both at once.
+#pragma clang fp contract(off)
 
 typedef float mt_float16 __attribute__((ext_vector_type(16)));
 typedef int16_t mt_short16 __attribute__((ext_vector_type(16)));
@@ -23,6 +28,9 @@ typedef _Float16 mt_half16 __attribute__((ext_vector_type(16)));
 /// Brings the cache line at `p` into the second-level cache. Never faults.
 static inline __attribute__((always_inline)) void mt_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 
+/// Brings the cache line at `p` into the first-level cache. Never faults.
+static inline __attribute__((always_inline)) void mt_prefetch_near(const void *p) { __builtin_prefetch(p, 0, 3); }
+
 /// Sixteen signed bytes as floats.
 static inline __attribute__((always_inline)) mt_float16 mt_float_from_bytes(const void *p) {
   mt_char16 bytes;
@@ -32,17 +40,22 @@ static inline __attribute__((always_inline)) mt_float16 mt_float_from_bytes(cons
 
 /// A half-precision number in all elements.
 static inline __attribute__((always_inline)) mt_float16 mt_load_half(const void *p) {
-  mt_float16 result;
 #ifdef __AVX512F__
   int16_t bits;
   __builtin_memcpy(&bits, p, 2);
-  result = _mm512_cvtph_ps(_mm256_set1_epi16(bits));
+  return _mm512_cvtph_ps(_mm256_set1_epi16(bits));
+#elif defined(__F16C__)
+  uint16_t half;
+  __builtin_memcpy(&half, p, 2);
+  uint32_t bits = half;
+  // Hides where the bits are from: clang would insert them into a register and wait for what it held before.
+  __asm__("" : "+r"(bits));
+  return (mt_float16)_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128((int)bits)));
 #else
   _Float16 half;
   __builtin_memcpy(&half, p, 2);
-  for (int i = 0; i < 16; ++i) result[i] = half;
+  return (mt_float16)(float)half;
 #endif
-  return result;
 }
 
 /// The first of two half-precision numbers in all elements.
@@ -77,30 +90,30 @@ static inline __attribute__((always_inline)) mt_float16 mt_four_bits(void) {
   return numbers;
 }
 
-/// The floats of a table of sixteen that the low halves of sixteen bytes number.
-static inline __attribute__((always_inline)) mt_float16 mt_look_up_low_halves(mt_float16 table, const void *p) {
+/// What the low halves of sixteen bytes stand for, each a number of four bits, times `scale`, plus `offset`; the product
+/// and the sum are rounded one by one.
+static inline __attribute__((always_inline)) mt_float16 mt_scale_low_halves(const void *p, mt_float16 scale,
+                                                                          mt_float16 offset) {
   mt_byte16 bytes;
   __builtin_memcpy(&bytes, p, 16);
 #ifdef __AVX512F__
-  // The instruction itself looks at no other bits.
-  return _mm512_permutexvar_ps((__m512i)__builtin_convertvector(bytes, mt_int16), table);
+  // All sixteen results are computed once and looked up; the instruction looks at no other bits.
+  return _mm512_permutexvar_ps((__m512i)__builtin_convertvector(bytes, mt_int16), mt_four_bits() * scale + offset);
 #else
-  mt_float16 result;
-  for (int i = 0; i < 16; ++i) result[i] = table[bytes[i] & 15];
-  return result;
+  return __builtin_convertvector(bytes & 15, mt_float16) * scale + offset;
 #endif
 }
 
-/// The floats of a table of sixteen that the high halves of sixteen bytes number.
-static inline __attribute__((always_inline)) mt_float16 mt_look_up_high_halves(mt_float16 table, const void *p) {
+/// The same for the high halves.
+static inline __attribute__((always_inline)) mt_float16 mt_scale_high_halves(const void *p, mt_float16 scale,
+                                                                           mt_float16 offset) {
   mt_byte16 bytes;
   __builtin_memcpy(&bytes, p, 16);
 #ifdef __AVX512F__
-  return _mm512_permutexvar_ps((__m512i)(__builtin_convertvector(bytes, mt_int16) >> 4), table);
+  return _mm512_permutexvar_ps((__m512i)(__builtin_convertvector(bytes, mt_int16) >> 4),
+                               mt_four_bits() * scale + offset);
 #else
-  mt_float16 result;
-  for (int i = 0; i < 16; ++i) result[i] = table[bytes[i] >> 4];
-  return result;
+  return __builtin_convertvector(bytes >> 4, mt_float16) * scale + offset;
 #endif
 }
 
@@ -182,12 +195,37 @@ static inline __attribute__((always_inline)) mt_byte64 mt_high_halves(mt_byte64 
   return (mt_byte64)shifted & 15;
 }
 
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+typedef int32_t mt_int8 __attribute__((ext_vector_type(8)));
+typedef uint8_t mt_byte32 __attribute__((ext_vector_type(32)));
+#define MT_FIRST_32 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, \
+    27, 28, 29, 30, 31
+#define MT_LAST_32 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, \
+    57, 58, 59, 60, 61, 62, 63
+
+/// For each of eight groups of four bytes the sum of the products of unsigned and signed ones.
+static inline __attribute__((always_inline)) mt_int8 mt_byte_products(__m256i a, __m256i b) {
+  // Pairs are added up in 16 bits, which hold two products with a number of seven bits.
+  __m256i pairs = _mm256_maddubs_epi16(_mm256_and_si256(a, _mm256_set1_epi8(127)), b);
+  __m256i rest = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(a, 7), _mm256_set1_epi8(1)), b);
+  return (mt_int8)_mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)),
+                                   _mm256_madd_epi16(rest, _mm256_set1_epi16(128)));
+}
+#endif
+
 /// Adds to each of sixteen sums the products of its four bytes of `a`, unsigned, with the four signed bytes at `p`.
 static inline __attribute__((always_inline)) mt_int16 mt_add_byte_products(mt_int16 sums, mt_byte64 a, const void *p) {
 #ifdef __AVX512VNNI__
   int32_t four;
   __builtin_memcpy(&four, p, 4);
   return (mt_int16)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)a, _mm512_set1_epi32(four));
+#elif defined(__AVX2__)
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  mt_byte32 low = __builtin_shufflevector(a, a, MT_FIRST_32), high = __builtin_shufflevector(a, a, MT_LAST_32);
+  mt_int8 first = mt_byte_products((__m256i)low, _mm256_set1_epi32(four));
+  mt_int8 last = mt_byte_products((__m256i)high, _mm256_set1_epi32(four));
+  return sums + __builtin_shufflevector(first, last, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #else
   // One byte of each sum at a time: shifts and products of whole vectors, on every target.
   int8_t four[4];

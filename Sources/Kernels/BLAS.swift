@@ -1,4 +1,7 @@
-// OpenBLAS: its start-up repair, its threads, and row-major single-precision matrix products.
+// OpenBLAS: its start-up repair, and row-major single-precision matrix products.
+//
+// Products run in pieces on our own pool, each piece by OpenBLAS on one thread. OpenBLAS's own threads take equal shares
+// and yield while they wait for each other, so on a machine that others use too they lose whole slices of time.
 //
 // OpenBLAS 0.3.21 does not know newer processors and falls back to SSE3 code without a word, which costs a factor
 // of five. `BLAS.prepare()` chooses a better core in-process, before the first product, and checks the result.
@@ -42,17 +45,9 @@ extension Matrix {
     Matrix(pointer + range.lowerBound * stride, rows: range.count, columns: columns, stride: stride)
   }
 
-  /// The part of an operand that a range of the inner size is about.
-  fileprivate func inner(_ range: Range<Int>, isLeft: Bool) -> Matrix {
-    var part = self
-    if isLeft == isTransposed {
-      part.pointer += range.lowerBound * stride
-      part.rows = range.count
-    } else {
-      part.pointer += range.lowerBound
-      part.columns = range.count
-    }
-    return part
+  /// Some of the columns as they lie in memory.
+  func columns(_ range: Range<Int>) -> Matrix {
+    Matrix(pointer + range.lowerBound, rows: rows, columns: range.count, stride: stride)
   }
 }
 
@@ -68,15 +63,9 @@ public enum BLAS {
     public let replacedCore: String?
     /// Whether a product of two random matrices agrees with a plain loop.
     public let isVerified: Bool
-
-    /// Whether products have the same bits on any number of threads. Those of the Haswell and Zen cores do not: their
-    /// kernels for the edges of a result add in another order, and threads put edges elsewhere.
-    public var isIndependentOfThreads: Bool {
-      ["SkylakeX", "Cooperlake", "SapphireRapids", "Sandybridge"].contains(core)
-    }
   }
 
-  /// Repairs OpenBLAS's choice of core where it is poorer than the processor, sets the thread count, and checks a
+  /// Repairs OpenBLAS's choice of core where it is poorer than the processor, holds it to one thread, and checks a
   /// product against a plain loop. The work is done once, at the first use.
   @discardableResult
   public static func prepare() -> Status { status }
@@ -85,8 +74,7 @@ public enum BLAS {
   public static let status: Status = {
     let before = coreName
     if getenv("OPENBLAS_CORETYPE") == nil, let better = betterCore(than: before) { switchCore(to: better) }
-    if getenv("OPENBLAS_THREAD_TIMEOUT") == nil { shortenWaits() }
-    openblas_set_num_threads(Int32(Processor.defaultThreadCount))
+    openblas_set_num_threads(1)
     let after = coreName
     let words = String(cString: openblas_get_config()).split(separator: " ")
     return Status(
@@ -94,33 +82,37 @@ public enum BLAS {
       replacedCore: after == before ? nil : before, isVerified: productIsRight())
   }()
 
-  /// Runs `body` with products on the calling thread alone: for code that itself runs on several threads.
-  static func withOneThread<Result>(_ body: () -> Result) -> Result {
-    let threads = openblas_get_num_threads()
-    openblas_set_num_threads(1)
-    defer { openblas_set_num_threads(threads) }
-    return body()
-  }
-
   /// `c = alpha · a · b + beta · c`. Transposed operands are read in place.
+  ///
+  /// OpenBLAS computes pieces of `c`, each on one thread of our own pool: a thread that others hold up then takes fewer
+  /// of them. What a piece is depends on the sizes alone, and so do the sums, which OpenBLAS's own threads would cut
+  /// otherwise.
   public static func multiply(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float = 1, beta: Float = 0) {
     prepare()
     let inner = a.isTransposed ? a.rows : a.columns
-    guard inner > longestUncutInner, inner % 32 != 0 else {
+    guard c.rows * c.columns * inner > smallestCut else {
       return product(a, b, into: c, alpha: alpha, beta: beta)
     }
-    let head = inner - inner % 32 - 192
-    product(
-      a.inner(0..<head, isLeft: true), b.inner(0..<head, isLeft: false), into: c, alpha: alpha, beta: beta)
-    product(
-      a.inner(head..<inner, isLeft: true), b.inner(head..<inner, isLeft: false), into: c, alpha: alpha,
-      beta: 1)
+    let rows = pieceLength(c.rows, longest: c.rows > 4096 ? 512 : 256, least: 2)
+    let columns = pieceLength(c.columns, longest: 768, least: 1)
+    let (down, across) = ((c.rows + rows - 1) / rows, (c.columns + columns - 1) / columns)
+    ThreadPool.shared.forEach(count: down * across, grain: 1) { piece in
+      let (i, j) = (piece.lowerBound / across * rows, piece.lowerBound % across * columns)
+      let (m, n) = (i..<min(c.rows, i + rows), j..<min(c.columns, j + columns))
+      product(
+        a.isTransposed ? a.columns(m).transposed : a.rows(m),
+        b.isTransposed ? b.rows(n).transposed : b.columns(n), into: c.rows(m).columns(n), alpha: alpha, beta: beta)
+    }
   }
 
-  /// OpenBLAS adds up a long inner size in pieces and halves the last one: at a multiple of 16 on one thread, in the
-  /// very middle on several. So that sums do not depend on the number of threads it gets multiples of 32, and rests
-  /// that it does not cut: none of its cores cuts sooner than here.
-  private static let longestUncutInner = 384
+  /// Multiplications of a product that one thread computes alone.
+  private static let smallestCut = 1 << 20
+
+  /// An even part of a length, a multiple of 16: at most `longest`, and at least so many of them.
+  private static func pieceLength(_ length: Int, longest: Int, least: Int) -> Int {
+    let count = max(least, (length + longest - 1) / longest)
+    return (length + 16 * count - 1) / (16 * count) * 16
+  }
 
   private static func product(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float, beta: Float) {
     let inner = a.isTransposed ? a.rows : a.columns
@@ -159,21 +151,6 @@ public enum BLAS {
     unsafeBitCast(quit, to: Function.self)()
     unsafeBitCast(start, to: Function.self)()
   }
-
-  /// After a product OpenBLAS's threads yield in a loop for 2^26 cycles before they sleep, some 25 ms in which they take
-  /// the processors from our own pool. They read how long from the environment, when they start; so they start again.
-  private static func shortenWaits() {
-    typealias Function = @convention(c) () -> Void
-    let names = ["openblas_read_env", "blas_thread_shutdown_", "blas_thread_init"]
-    let functions = names.compactMap { dlsym(nil, $0) }.map { unsafeBitCast($0, to: Function.self) }
-    guard functions.count == names.count else { return }
-    setenv("OPENBLAS_THREAD_TIMEOUT", "\(waitExponent)", 1)
-    for function in functions { function() }
-    unsetenv("OPENBLAS_THREAD_TIMEOUT")
-  }
-
-  /// Binary logarithm of the cycles: 25 µs at 2.6 GHz, what lies between the products of a layer.
-  private static let waitExponent = 16
 
   private static func productIsRight() -> Bool {
     let (m, n, k) = (37, 53, 71)

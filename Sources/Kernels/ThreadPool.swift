@@ -1,8 +1,8 @@
-// The pool that runs everything which is not a large matrix product: attention, row-wise kernels, sampling.
+// The pool that runs everything: products, attention, row-wise kernels, sampling.
 //
-// Threads spin for some ten microseconds after a region, because the next one usually follows at once, and then park,
-// because OpenBLAS's own threads need the processors. Work is handed out in pieces whose bounds depend on the size
-// of the problem alone, never on the number of threads, so that results do not depend on it either.
+// Threads spin for some ten microseconds after a region, because the next one usually follows at once, and then park.
+// Work is handed out in pieces whose bounds depend on the size of the problem alone, never on the number of threads, so
+// that results do not depend on it either.
 import Glibc
 import Synchronization
 
@@ -17,11 +17,13 @@ public final class ThreadPool: @unchecked Sendable {
   private let regionLock: UnsafeMutablePointer<pthread_mutex_t>
   private let parkLock: UnsafeMutablePointer<pthread_mutex_t>
   private let wake: UnsafeMutablePointer<pthread_cond_t>
+  private let done: UnsafeMutablePointer<pthread_cond_t>
   /// The number of the region in the upper half, how many of its pieces nobody has taken in the lower one. Taking a
   /// piece is one compare-and-exchange on both, so a thread that comes late finds none left, or another region.
   private let ticket = Atomic<UInt64>(0)
   private let piecesDone = Atomic<Int>(0)
   private let parked = Atomic<Int>(0)
+  private let isCallerParked = Atomic<Bool>(false)
   // Written by the caller of a region before it publishes the ticket; read only by who has taken a piece, and a
   // region does not end before each piece that was taken is done.
   private var body: ((Int, Int) -> Void)?
@@ -34,9 +36,11 @@ public final class ThreadPool: @unchecked Sendable {
     regionLock = .allocate(capacity: 1)
     parkLock = .allocate(capacity: 1)
     wake = .allocate(capacity: 1)
+    done = .allocate(capacity: 1)
     pthread_mutex_init(regionLock, nil)
     pthread_mutex_init(parkLock, nil)
     pthread_cond_init(wake, nil)
+    pthread_cond_init(done, nil)
     for slot in 1..<max(1, threadCount) {
       var thread = pthread_t()
       // The pool lives as long as the process, so a thread need not give its start back before it ends.
@@ -62,7 +66,7 @@ public final class ThreadPool: @unchecked Sendable {
   private static var isSerial: Bool { pthread_getspecific(serialKey) != nil }
 
   /// Runs `body` with all regions that it begins on this thread alone. For small computations beside a large one on
-  /// another thread, which then keeps the pool and OpenBLAS's threads.
+  /// another thread, which then keeps the pool.
   public static func serially<Result, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
@@ -74,8 +78,6 @@ public final class ThreadPool: @unchecked Sendable {
 
   /// Calls `body` once for each piece of `0..<count`, pieces being `grain` long but for the last, on all threads.
   /// A region inside a region, or beside one on another thread, runs on its calling thread.
-  ///
-  /// OpenBLAS is held to one thread meanwhile, so a body may call it.
   public func forEach(count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
     forEach(count: count, grain: grain) { range, _ in body(range) }
   }
@@ -91,26 +93,20 @@ public final class ThreadPool: @unchecked Sendable {
       return
     }
     defer { pthread_mutex_unlock(regionLock) }
-    BLAS.withOneThread {
-      withoutActuallyEscaping(run) { run in
-        self.body = run
-        self.pieces = pieces
-        piecesDone.store(0, ordering: .relaxed)
-        let region = ((ticket.load(ordering: .relaxed) >> 32) + 1) & 0xFFFF_FFFF
-        ticket.store(region << 32 | UInt64(pieces), ordering: .sequentiallyConsistent)
-        if parked.load(ordering: .sequentiallyConsistent) > 0 {
-          pthread_mutex_lock(parkLock)
-          pthread_cond_broadcast(wake)
-          pthread_mutex_unlock(parkLock)
-        }
-        takePieces(of: region, slot: 0)
-        var turns = 0
-        while piecesDone.load(ordering: .acquiring) < pieces {
-          turns += 1
-          if turns > Self.spins { sched_yield() }
-        }
-        self.body = nil
+    withoutActuallyEscaping(run) { run in
+      self.body = run
+      self.pieces = pieces
+      piecesDone.store(0, ordering: .relaxed)
+      let region = ((ticket.load(ordering: .relaxed) >> 32) + 1) & 0xFFFF_FFFF
+      ticket.store(region << 32 | UInt64(pieces), ordering: .sequentiallyConsistent)
+      if parked.load(ordering: .sequentiallyConsistent) > 0 {
+        pthread_mutex_lock(parkLock)
+        pthread_cond_broadcast(wake)
+        pthread_mutex_unlock(parkLock)
       }
+      takePieces(of: region, slot: 0)
+      waitForPieces()
+      self.body = nil
     }
   }
 
@@ -124,8 +120,30 @@ public final class ThreadPool: @unchecked Sendable {
         ticket.compareExchange(expected: current, desired: current - 1, ordering: .acquiringAndReleasing)
           .exchanged
       else { continue }
-      body!(pieces - remaining, slot)
-      piecesDone.add(1, ordering: .acquiringAndReleasing)
+      // Once the last piece is done these belong to the next region.
+      let total = pieces
+      body!(total - remaining, slot)
+      let done = piecesDone.add(1, ordering: .sequentiallyConsistent).newValue
+      if done == total, isCallerParked.load(ordering: .sequentiallyConsistent) {
+        pthread_mutex_lock(parkLock)
+        pthread_cond_signal(self.done)
+        pthread_mutex_unlock(parkLock)
+      }
+    }
+  }
+
+  /// Waits for the pieces that others have taken. Yielding instead of parking would give a slice of time away to whoever
+  /// else computes on the machine, long after the pieces are done.
+  private func waitForPieces() {
+    var turns = 0
+    while piecesDone.load(ordering: .acquiring) < pieces {
+      turns += 1
+      guard turns > 8 * Self.spins else { continue }
+      pthread_mutex_lock(parkLock)
+      isCallerParked.store(true, ordering: .sequentiallyConsistent)
+      while piecesDone.load(ordering: .sequentiallyConsistent) < pieces { pthread_cond_wait(done, parkLock) }
+      isCallerParked.store(false, ordering: .sequentiallyConsistent)
+      pthread_mutex_unlock(parkLock)
     }
   }
 

@@ -1,24 +1,29 @@
 // Products with a weight matrix, tile by tile: made for the few rows of decoding, as fast for many.
 //
-// OpenBLAS packs both operands first, which costs as much as the product itself when there are few rows. Here six
-// weight rows at a time meet four input rows, 24 running sums in registers, each weight read once from where it lies.
-// Packed weights are expanded six rows at a time into memory that stays in the first-level cache. Every result is the
-// same sum in the same order whatever the number of rows and threads: a sample does not depend on its batch.
+// OpenBLAS packs both operands first, which costs as much as the product itself when there are few rows. Here some
+// weight rows at a time meet some input rows, their running sums in registers, each weight read once from where it lies.
+// Packed weights are expanded a tile at a time into memory that stays in the first-level cache. Every result is the same
+// sum in the same order whatever the number of rows and threads: a sample does not depend on its batch. The order is that
+// of one vector of sixteen sums on all processors; how many of them make a tile depends on the registers.
 import CIntrinsics
 
 /// `y = x · wᵀ`.
 public enum TiledGEMM {
   /// Most rows that this way is used for: where registers hold the running sums, it is faster than OpenBLAS for any
   /// number; where they do not, for few, see LOG.md.
-  public static let maximumRows = MT_VECTOR_REGISTERS >= 32 ? Int.max : 64
+  public static let maximumRows = isWide ? Int.max : 64
 
   /// Rows that meet all weights before the next ones do: as many as the second-level cache and its streams can feed.
   private static let blockRows = 512
 
+  /// Whether a tile is six weight rows by four input rows, 24 sums of a register each, or three by two, six sums of two.
+  private static let isWide = MT_VECTOR_REGISTERS >= 32
   /// Weight rows in one tile.
-  private static let tile = 6
+  private static let tile = isWide ? 6 : 3
+  /// Input rows in one tile.
+  private static let inputs = isWide ? 4 : 2
   /// Weight rows that one thread takes at a time.
-  private static let grain = 8 * tile
+  private static let grain = 48
 
   /// Floats of scratch memory that `multiply` needs.
   public static func scratchCount(_ weight: WeightRows) -> Int {
@@ -74,7 +79,7 @@ public enum TiledGEMM {
     }
   }
 
-  /// All input rows with `count` ≤ 6 weight rows, `ws` floats apart, the results going to columns from `n` on.
+  /// All input rows with at most a tile's weight rows, `ws` floats apart, the results going to columns from `n` on.
   ///
   /// - Parameter ahead: the tile of weights that comes next, where it must come from memory.
   private static func multiply(
@@ -90,14 +95,24 @@ public enum TiledGEMM {
       }
       return
     }
-    var prefetch = Prefetch(ahead, passes: (x.rows + 3) / 4, tileCount: tile * K)
+    var prefetch = Prefetch(ahead, passes: (x.rows + inputs - 1) / inputs, tileCount: tile * K)
     var m = 0
-    while m + 4 <= x.rows {
-      sixByFour(input + m * x.stride, x.stride, w, ws, K, y.pointer + m * y.stride + n, y.stride, &prefetch)
-      m += 4
+    while m + inputs <= x.rows {
+      let (rows, results) = (input + m * x.stride, y.pointer + m * y.stride + n)
+      if isWide {
+        sixByFour(rows, x.stride, w, ws, K, results, y.stride, &prefetch)
+      } else {
+        threeByTwo(rows, x.stride, w, ws, K, results, y.stride, &prefetch)
+      }
+      m += inputs
     }
     while m < x.rows {
-      sixByOne(input + m * x.stride, w, ws, K, y.pointer + m * y.stride + n, &prefetch)
+      let (row, results) = (input + m * x.stride, y.pointer + m * y.stride + n)
+      if isWide {
+        sixByOne(row, w, ws, K, results, &prefetch)
+      } else {
+        threeByOne(row, w, ws, K, results, &prefetch)
+      }
       m += 1
     }
   }
@@ -133,6 +148,8 @@ public enum TiledGEMM {
       }
     }
   }
+
+  // MARK: Tiles of processors with many registers
 
   /// Sums of one weight row with four input rows, sixteen partial sums each.
   private struct Four {
@@ -220,6 +237,98 @@ public enum TiledGEMM {
     prefetch = ahead
     if k < K { step { $0.partial(k, K - k) } }
     store(horizontalSums(a, b, c, d), horizontalSums(e, f, e, f).lowHalf, y)
+  }
+
+  // MARK: Tiles of processors with sixteen registers of eight floats
+
+  /// Sums of one weight row with two input rows, eight partial sums each: the first or last half of the sixteen.
+  private struct TwoHalves {
+    var a = SIMD8<Float>.zero
+    var b = SIMD8<Float>.zero
+
+    @inline(__always)
+    mutating func add(_ w: SIMD8<Float>, _ x: (SIMD8<Float>, SIMD8<Float>)) {
+      a = a.addingProduct(w, x.0)
+      b = b.addingProduct(w, x.1)
+    }
+  }
+
+  private static func threeByTwo(
+    _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
+    _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ prefetch: inout Prefetch
+  ) {
+    var (low0, low1, low2) = (TwoHalves(), TwoHalves(), TwoHalves())
+    var (high0, high1, high2) = (TwoHalves(), TwoHalves(), TwoHalves())
+    let (x0, x1) = (x, x + xs)
+    let (w0, w1, w2) = (w, w + ws, w + 2 * ws)
+    @inline(__always) func half(_ p: UnsafePointer<Float>, _ k: Int) -> SIMD8<Float> {
+      UnsafeRawPointer(p + k).loadUnaligned(as: SIMD8<Float>.self)
+    }
+    var ahead = prefetch
+    var k = 0
+    while k &+ 16 <= K {
+      ahead.step()
+      // The next two rows come from the second-level cache.
+      mt_prefetch_near(x1 + (xs &+ k))
+      mt_prefetch_near(x1 + (2 &* xs &+ k))
+      var inputs = (half(x0, k), half(x1, k))
+      low0.add(half(w0, k), inputs)
+      low1.add(half(w1, k), inputs)
+      low2.add(half(w2, k), inputs)
+      inputs = (half(x0, k &+ 8), half(x1, k &+ 8))
+      high0.add(half(w0, k &+ 8), inputs)
+      high1.add(half(w1, k &+ 8), inputs)
+      high2.add(half(w2, k &+ 8), inputs)
+      k &+= 16
+    }
+    prefetch = ahead
+    if k < K {
+      let (i0, i1) = (x0.partial(k, K - k), x1.partial(k, K - k))
+      let (v0, v1, v2) = (w0.partial(k, K - k), w1.partial(k, K - k), w2.partial(k, K - k))
+      low0.add(v0.lowHalf, (i0.lowHalf, i1.lowHalf))
+      low1.add(v1.lowHalf, (i0.lowHalf, i1.lowHalf))
+      low2.add(v2.lowHalf, (i0.lowHalf, i1.lowHalf))
+      high0.add(v0.highHalf, (i0.highHalf, i1.highHalf))
+      high1.add(v1.highHalf, (i0.highHalf, i1.highHalf))
+      high2.add(v2.highHalf, (i0.highHalf, i1.highHalf))
+    }
+    @inline(__always) func joined(_ low: SIMD8<Float>, _ high: SIMD8<Float>) -> Vector {
+      Vector(lowHalf: low, highHalf: high)
+    }
+    let last = joined(low2.a, high2.a)
+    store(horizontalSums(joined(low0.a, high0.a), joined(low1.a, high1.a), last, last), y)
+    let other = joined(low2.b, high2.b)
+    store(horizontalSums(joined(low0.b, high0.b), joined(low1.b, high1.b), other, other), y + ys)
+  }
+
+  private static func threeByOne(
+    _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
+    _ y: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetch
+  ) {
+    var (a, b, c) = (Vector.zero, Vector.zero, Vector.zero)
+    let (w0, w1, w2) = (w, w + ws, w + 2 * ws)
+    @inline(__always) func step(_ load: (UnsafePointer<Float>) -> Vector) {
+      let input = load(x)
+      a = multiplyAdd(load(w0), input, a)
+      b = multiplyAdd(load(w1), input, b)
+      c = multiplyAdd(load(w2), input, c)
+    }
+    var ahead = prefetch
+    var k = 0
+    while k &+ 16 <= K {
+      ahead.step()
+      step { $0.vector(k) }
+      k &+= 16
+    }
+    prefetch = ahead
+    if k < K { step { $0.partial(k, K - k) } }
+    store(horizontalSums(a, b, c, c), y)
+  }
+
+  /// The three results of one input row.
+  @inline(__always)
+  private static func store(_ sums: SIMD4<Float>, _ y: UnsafeMutablePointer<Float>) {
+    (y[0], y[1], y[2]) = (sums[0], sums[1], sums[2])
   }
 
   private static func one(_ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ K: Int) -> Float {

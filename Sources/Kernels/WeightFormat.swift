@@ -132,22 +132,23 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
     }
   }
 
-  // Elements j and j + 16 of a 32-block share byte j: low and high half. Four bits are a number of sixteen, so what they
-  // stand for is computed once for a block and looked up, with the same results as element by element.
-
-  @inline(__always)
-  private static func lookUp(_ table: Vector, _ quants: Input) -> Pair {
-    (mt_look_up_low_halves(table, quants), mt_look_up_high_halves(table, quants))
-  }
+  // Elements j and j + 16 of a 32-block share byte j: low and high half.
 
   @inline(__always)
   private static func q4_0(_ block: Input) -> Pair {
-    lookUp((mt_four_bits() - 8) * mt_load_half(block), block + 2)
+    // Both products are exact, and so is their difference.
+    let d = mt_load_half(block)
+    return halves(block + 2, d, -8 * d)
   }
 
   @inline(__always)
   private static func q4_1(_ block: Input) -> Pair {
-    lookUp(mt_four_bits() * mt_load_first_half(block) + mt_load_second_half(block), block + 4)
+    halves(block + 4, mt_load_first_half(block), mt_load_second_half(block))
+  }
+
+  @inline(__always)
+  private static func halves(_ quants: Input, _ scale: Vector, _ offset: Vector) -> Pair {
+    (mt_scale_low_halves(quants, scale, offset), mt_scale_high_halves(quants, scale, offset))
   }
 
   /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
@@ -210,11 +211,13 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
       let target = output + 64 * pair
       let (scale0, minimum0) = scaleAndMinimum(block + 4, 2 * pair)
       let (scale1, minimum1) = scaleAndMinimum(block + 4, 2 * pair + 1)
-      let low = d * scale0 * mt_four_bits() - dmin * minimum0
-      let high = d * scale1 * mt_four_bits() - dmin * minimum1
+      let (low, high) = (Vector(repeating: d * scale0), Vector(repeating: d * scale1))
+      let (lowOffset, highOffset) = (
+        Vector(repeating: -(dmin * minimum0)), Vector(repeating: -(dmin * minimum1))
+      )
       for part in stride(from: 0, to: 32, by: 16) {
-        target.store(mt_look_up_low_halves(low, quants + part), part)
-        target.store(mt_look_up_high_halves(high, quants + part), part + 32)
+        target.store(mt_scale_low_halves(quants + part, low, lowOffset), part)
+        target.store(mt_scale_high_halves(quants + part, high, highOffset), part + 32)
       }
     }
   }

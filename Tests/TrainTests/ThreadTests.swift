@@ -10,9 +10,7 @@ import Train
 
 @Suite struct ThreadTests {
   /// Each number of threads in a process of its own: it is fixed when the first thread is started.
-  @Test(.enabled(if: BLAS.prepare().isIndependentOfThreads)) func resultsDoNotDependOnTheNumberOfThreads()
-    async throws
-  {
+  @Test func resultsDoNotDependOnTheNumberOfThreads() async throws {
     var outputs: [String] = []
     for threads in [1, 2, 3] {
       let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {

@@ -1,5 +1,6 @@
 // OpenBLAS as it comes, whatever the engine does with it: the baseline of products.
 import COpenBLAS
+import Glibc
 import Kernels
 
 /// `c = a · b + beta · c` by cblas_sgemm with as many of OpenBLAS's threads as the engine has.
@@ -13,8 +14,11 @@ func plainProduct(_ a: Matrix, _ b: Matrix, into c: Matrix, beta: Float = 0) {
 /// Runs `body` with OpenBLAS's threads set to the engine's.
 func withAllBLASThreads<Result>(_ body: () throws -> Result) rethrows -> Result {
   BLAS.prepare()
-  let before = openblas_get_num_threads()
   openblas_set_num_threads(Int32(ThreadPool.shared.threadCount))
-  defer { openblas_set_num_threads(before) }
+  defer {
+    openblas_set_num_threads(1)
+    // Its threads yield in a loop for some 25 ms before they sleep, which would slow what is measured next.
+    usleep(100_000)
+  }
   return try body()
 }
