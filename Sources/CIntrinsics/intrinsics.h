@@ -28,9 +28,6 @@ typedef _Float16 mt_half16 __attribute__((ext_vector_type(16)));
 /// Brings the cache line at `p` into the second-level cache. Never faults.
 static inline __attribute__((always_inline)) void mt_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 
-/// Brings the cache line at `p` into the first-level cache. Never faults.
-static inline __attribute__((always_inline)) void mt_prefetch_near(const void *p) { __builtin_prefetch(p, 0, 3); }
-
 /// Sixteen signed bytes as floats.
 static inline __attribute__((always_inline)) mt_float16 mt_float_from_bytes(const void *p) {
   mt_char16 bytes;
@@ -90,30 +87,37 @@ static inline __attribute__((always_inline)) mt_float16 mt_four_bits(void) {
   return numbers;
 }
 
-/// What the low halves of sixteen bytes stand for, each a number of four bits, times `scale`, plus `offset`; the product
-/// and the sum are rounded one by one.
-static inline __attribute__((always_inline)) mt_float16 mt_scale_low_halves(const void *p, mt_float16 scale,
-                                                                          mt_float16 offset) {
+/// Numbers of four bits as weights: `bias` added, times `scale`, plus `offset`, each rounded by itself. A bias or offset of
+/// -0 changes nothing.
+static inline __attribute__((always_inline)) mt_float16 mt_weights(mt_float16 numbers, float bias, mt_float16 scale,
+                                                                 mt_float16 offset) {
+  return (numbers + bias) * scale + offset;
+}
+
+/// The weights that the low halves of sixteen bytes stand for.
+static inline __attribute__((always_inline)) mt_float16 mt_weights_of_low_halves(const void *p, float bias,
+                                                                               mt_float16 scale, mt_float16 offset) {
   mt_byte16 bytes;
   __builtin_memcpy(&bytes, p, 16);
 #ifdef __AVX512F__
-  // All sixteen results are computed once and looked up; the instruction looks at no other bits.
-  return _mm512_permutexvar_ps((__m512i)__builtin_convertvector(bytes, mt_int16), mt_four_bits() * scale + offset);
+  // All sixteen are computed once and looked up; the instruction looks at no other bits.
+  mt_float16 all = mt_weights(mt_four_bits(), bias, scale, offset);
+  return _mm512_permutexvar_ps((__m512i)__builtin_convertvector(bytes, mt_int16), all);
 #else
-  return __builtin_convertvector(bytes & 15, mt_float16) * scale + offset;
+  return mt_weights(__builtin_convertvector(bytes & 15, mt_float16), bias, scale, offset);
 #endif
 }
 
-/// The same for the high halves.
-static inline __attribute__((always_inline)) mt_float16 mt_scale_high_halves(const void *p, mt_float16 scale,
-                                                                           mt_float16 offset) {
+/// The weights that the high halves stand for.
+static inline __attribute__((always_inline)) mt_float16 mt_weights_of_high_halves(const void *p, float bias,
+                                                                                mt_float16 scale, mt_float16 offset) {
   mt_byte16 bytes;
   __builtin_memcpy(&bytes, p, 16);
 #ifdef __AVX512F__
-  return _mm512_permutexvar_ps((__m512i)(__builtin_convertvector(bytes, mt_int16) >> 4),
-                               mt_four_bits() * scale + offset);
+  mt_float16 all = mt_weights(mt_four_bits(), bias, scale, offset);
+  return _mm512_permutexvar_ps((__m512i)(__builtin_convertvector(bytes, mt_int16) >> 4), all);
 #else
-  return __builtin_convertvector(bytes >> 4, mt_float16) * scale + offset;
+  return mt_weights(__builtin_convertvector(bytes >> 4, mt_float16), bias, scale, offset);
 #endif
 }
 
@@ -195,37 +199,12 @@ static inline __attribute__((always_inline)) mt_byte64 mt_high_halves(mt_byte64 
   return (mt_byte64)shifted & 15;
 }
 
-#if defined(__AVX2__) && !defined(__AVX512VNNI__)
-typedef int32_t mt_int8 __attribute__((ext_vector_type(8)));
-typedef uint8_t mt_byte32 __attribute__((ext_vector_type(32)));
-#define MT_FIRST_32 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, \
-    27, 28, 29, 30, 31
-#define MT_LAST_32 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, \
-    57, 58, 59, 60, 61, 62, 63
-
-/// For each of eight groups of four bytes the sum of the products of unsigned and signed ones.
-static inline __attribute__((always_inline)) mt_int8 mt_byte_products(__m256i a, __m256i b) {
-  // Pairs are added up in 16 bits, which hold two products with a number of seven bits.
-  __m256i pairs = _mm256_maddubs_epi16(_mm256_and_si256(a, _mm256_set1_epi8(127)), b);
-  __m256i rest = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(a, 7), _mm256_set1_epi8(1)), b);
-  return (mt_int8)_mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)),
-                                   _mm256_madd_epi16(rest, _mm256_set1_epi16(128)));
-}
-#endif
-
 /// Adds to each of sixteen sums the products of its four bytes of `a`, unsigned, with the four signed bytes at `p`.
 static inline __attribute__((always_inline)) mt_int16 mt_add_byte_products(mt_int16 sums, mt_byte64 a, const void *p) {
 #ifdef __AVX512VNNI__
   int32_t four;
   __builtin_memcpy(&four, p, 4);
   return (mt_int16)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)a, _mm512_set1_epi32(four));
-#elif defined(__AVX2__)
-  int32_t four;
-  __builtin_memcpy(&four, p, 4);
-  mt_byte32 low = __builtin_shufflevector(a, a, MT_FIRST_32), high = __builtin_shufflevector(a, a, MT_LAST_32);
-  mt_int8 first = mt_byte_products((__m256i)low, _mm256_set1_epi32(four));
-  mt_int8 last = mt_byte_products((__m256i)high, _mm256_set1_epi32(four));
-  return sums + __builtin_shufflevector(first, last, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #else
   // One byte of each sum at a time: shifts and products of whole vectors, on every target.
   int8_t four[4];
@@ -233,6 +212,58 @@ static inline __attribute__((always_inline)) mt_int16 mt_add_byte_products(mt_in
   mt_int16 bytes = (mt_int16)a;
   for (int j = 0; j < 4; ++j) sums += (bytes >> (8 * j) & 255) * (int32_t)four[j];
   return sums;
+#endif
+}
+
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+/// The halves of eight vectors, 32 bytes each: for each of eight rows the products with 32 signed bytes at `p`, added up.
+static inline __attribute__((always_inline)) __m256i mt_half_block(const __m256i w[8], const int8_t *p, int bits) {
+  __m256i sums = _mm256_setzero_si256(), low = sums, high = sums;
+  for (int v = 0; v < 8; ++v) {
+    int32_t four;
+    __builtin_memcpy(&four, p + 4 * v, 4);
+    __m256i x = _mm256_set1_epi32(four);
+    if (bits == 4) {
+      // Sixteen products of a number of four bits with one of eight: 16 * 15 * 127 is below 2^15.
+      low = _mm256_add_epi16(low, _mm256_maddubs_epi16(w[v], x));
+    } else {
+      // Sixteen bits hold two products with a number of seven bits, so the eighth bit goes a way of its own.
+      __m256i seven = _mm256_maddubs_epi16(_mm256_and_si256(w[v], _mm256_set1_epi8(127)), x);
+      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(seven, _mm256_set1_epi16(1)));
+      __m256i eighth = _mm256_and_si256(_mm256_srli_epi16(w[v], 7), _mm256_set1_epi8(1));
+      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(eighth, x));
+    }
+  }
+  if (bits == 4) return _mm256_madd_epi16(low, _mm256_set1_epi16(1));
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(high, _mm256_set1_epi16(128)));
+}
+#endif
+
+/// A block of sixteen rows by 32 columns, four columns of each row in each of `a` … `h`, times the 32 signed bytes at `p`
+/// (a's columns first, e's from 16 on), added up in each row onto `start`. Elements have `bits` bits, 4 or 8.
+static inline __attribute__((always_inline)) mt_int16 mt_block_products(int32_t start, mt_byte64 a, mt_byte64 b,
+                                                                      mt_byte64 c, mt_byte64 d, mt_byte64 e,
+                                                                      mt_byte64 f, mt_byte64 g, mt_byte64 h,
+                                                                      const int8_t *p, long bits) {
+  mt_byte64 w[8] = {a, b, c, d, e, f, g, h};
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+  __m256i halves[2][8], sums[2];
+  for (int v = 0; v < 8; ++v) {
+    __builtin_memcpy(&halves[0][v], &w[v], 32);
+    __builtin_memcpy(&halves[1][v], (const char *)&w[v] + 32, 32);
+  }
+  for (int i = 0; i < 2; ++i) sums[i] = mt_half_block(halves[i], p, (int)bits);
+  mt_int16 result;
+  __builtin_memcpy(&result, sums, 64);
+  return result + start;
+#else
+  // Two chains, since each product has to wait for the one before.
+  mt_int16 low = start, high = 0;
+  for (int v = 0; v < 4; ++v) {
+    low = mt_add_byte_products(low, w[v], p + 4 * v);
+    high = mt_add_byte_products(high, w[v + 4], p + 16 + 4 * v);
+  }
+  return low + high;
 #endif
 }
 

@@ -101,7 +101,8 @@ public enum BLAS {
       let (m, n) = (i..<min(c.rows, i + rows), j..<min(c.columns, j + columns))
       product(
         a.isTransposed ? a.columns(m).transposed : a.rows(m),
-        b.isTransposed ? b.rows(n).transposed : b.columns(n), into: c.rows(m).columns(n), alpha: alpha, beta: beta)
+        b.isTransposed ? b.rows(n).transposed : b.columns(n), into: c.rows(m).columns(n), alpha: alpha,
+        beta: beta)
     }
   }
 

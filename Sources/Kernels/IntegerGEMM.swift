@@ -122,20 +122,12 @@ public enum IntegerGEMM {
     /// Adds what the block gives with 32 numbers of an input row.
     @inline(__always)
     func add(
-      _ x: UnsafePointer<Int8>, _ scale: Float, _ sum: Float, _ hasMinimum: Bool, to total: inout Vector
+      _ x: UnsafePointer<Int8>, _ scale: Float, _ sum: Float, _ bits: Int, _ hasMinimum: Bool,
+      to total: inout Vector
     ) {
       let start = hasMinimum ? 0 : Int32(bitPattern: sum.bitPattern)
-      // Two chains, since each product has to wait for the one before.
-      var (low, high) = (SIMD16<Int32>(repeating: start), SIMD16<Int32>.zero)
-      low = mt_add_byte_products(low, a, x)
-      high = mt_add_byte_products(high, e, x + 16)
-      low = mt_add_byte_products(low, b, x + 4)
-      high = mt_add_byte_products(high, f, x + 20)
-      low = mt_add_byte_products(low, c, x + 8)
-      high = mt_add_byte_products(high, g, x + 24)
-      low = mt_add_byte_products(low, d, x + 12)
-      high = mt_add_byte_products(high, h, x + 28)
-      total = multiplyAdd(mt_float_from_integers(low &+ high), scales * scale, total)
+      let products = mt_block_products(start, a, b, c, d, e, f, g, h, x, bits)
+      total = multiplyAdd(mt_float_from_integers(products), scales * scale, total)
       if hasMinimum { total = multiplyAdd(minima, Vector(repeating: sum), total) }
     }
   }
@@ -153,10 +145,10 @@ public enum IntegerGEMM {
     for b in 0..<blocks {
       let block = Block(at, bits, hasMinimum)
       if ahead != 0 { prefetch(at + ahead, bytes) }
-      block.add(p, scales[b], sums[b], hasMinimum, to: &s0)
-      block.add(p + K, scales[b &+ blocks], sums[b &+ blocks], hasMinimum, to: &s1)
-      block.add(p + 2 &* K, scales[b &+ 2 &* blocks], sums[b &+ 2 &* blocks], hasMinimum, to: &s2)
-      block.add(p + 3 &* K, scales[b &+ 3 &* blocks], sums[b &+ 3 &* blocks], hasMinimum, to: &s3)
+      block.add(p, scales[b], sums[b], bits, hasMinimum, to: &s0)
+      block.add(p + K, scales[b &+ blocks], sums[b &+ blocks], bits, hasMinimum, to: &s1)
+      block.add(p + 2 &* K, scales[b &+ 2 &* blocks], sums[b &+ 2 &* blocks], bits, hasMinimum, to: &s2)
+      block.add(p + 3 &* K, scales[b &+ 3 &* blocks], sums[b &+ 3 &* blocks], bits, hasMinimum, to: &s3)
       at += bytes
       p += 32
     }
@@ -176,7 +168,7 @@ public enum IntegerGEMM {
     for b in 0..<x.blocks {
       let block = Block(at, bits, hasMinimum)
       if ahead != 0 { prefetch(at + ahead, bytes) }
-      block.add(numbers + 32 &* b, scales[b], sums[b], hasMinimum, to: &sum)
+      block.add(numbers + 32 &* b, scales[b], sums[b], bits, hasMinimum, to: &sum)
       at += bytes
     }
     return sum

@@ -268,9 +268,6 @@ public enum TiledGEMM {
     var k = 0
     while k &+ 16 <= K {
       ahead.step()
-      // The next two rows come from the second-level cache.
-      mt_prefetch_near(x1 + (xs &+ k))
-      mt_prefetch_near(x1 + (2 &* xs &+ k))
       var inputs = (half(x0, k), half(x1, k))
       low0.add(half(w0, k), inputs)
       low1.add(half(w1, k), inputs)

@@ -136,19 +136,20 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
 
   @inline(__always)
   private static func q4_0(_ block: Input) -> Pair {
-    // Both products are exact, and so is their difference.
-    let d = mt_load_half(block)
-    return halves(block + 2, d, -8 * d)
+    let (scale, offset) = (mt_load_half(block), Vector(repeating: -0.0))
+    return (
+      mt_weights_of_low_halves(block + 2, -8, scale, offset),
+      mt_weights_of_high_halves(block + 2, -8, scale, offset)
+    )
   }
 
   @inline(__always)
   private static func q4_1(_ block: Input) -> Pair {
-    halves(block + 4, mt_load_first_half(block), mt_load_second_half(block))
-  }
-
-  @inline(__always)
-  private static func halves(_ quants: Input, _ scale: Vector, _ offset: Vector) -> Pair {
-    (mt_scale_low_halves(quants, scale, offset), mt_scale_high_halves(quants, scale, offset))
+    let (scale, offset) = (mt_load_first_half(block), mt_load_second_half(block))
+    return (
+      mt_weights_of_low_halves(block + 4, -0.0, scale, offset),
+      mt_weights_of_high_halves(block + 4, -0.0, scale, offset)
+    )
   }
 
   /// The fifth bits of a 32-block: bit j of a little-endian u32 belongs to element j.
@@ -216,8 +217,8 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
         Vector(repeating: -(dmin * minimum0)), Vector(repeating: -(dmin * minimum1))
       )
       for part in stride(from: 0, to: 32, by: 16) {
-        target.store(mt_scale_low_halves(quants + part, low, lowOffset), part)
-        target.store(mt_scale_high_halves(quants + part, high, highOffset), part + 32)
+        target.store(mt_weights_of_low_halves(quants + part, -0.0, low, lowOffset), part)
+        target.store(mt_weights_of_high_halves(quants + part, -0.0, high, highOffset), part + 32)
       }
     }
   }

@@ -77,7 +77,8 @@ import Tensor
       for (name, layer) in Self.layers {
         let actual = try evaluate([x]) { try layer(x, packed) }
         let expected = try evaluate([x]) { try layer(x, Weight(plain)) }
-        for (a, b) in zip(actual, expected) { expectClose(a, b, 1e-5, "\(name), \(format), M \(M) N \(N)") }
+        // Random weights of the K formats are up to 40 large, and panels are added up in another order than the whole.
+        for (a, b) in zip(actual, expected) { expectClose(a, b, 5e-5, "\(name), \(format), M \(M) N \(N)") }
       }
     }
   }
