@@ -42,12 +42,10 @@ local quick = {
 
 local prompt = mid.chain_tasks.words
 
--- Thoughts of the cold start: long ones with few slips or short ones with more, whatever the budget
--- says. What reinforcement can improve is both: fewer slips, and the length that is asked for.
+-- Thoughts of the cold start: terse, written out or in between, whatever the budget says, and with
+-- slips. What reinforcement can improve is both: fewer slips, and the length that is asked for.
 local function thought(before, _, _, generator)
-  local is_terse = generator:uniform() < 0.4
-  return mid.chain.thought(before, is_terse and "terse" or "verbose", is_terse and 0.12 or 0.04,
-    generator)
+  return mid.chain.thought(before, generator:uniform(), 0.05, generator)
 end
 
 -- The world of chained arithmetic, and a transformer from scratch that can compute in small steps.

@@ -48,3 +48,28 @@ extension Weight {
     }
   }
 }
+
+extension CausalLM {
+  /// Gives everything that is trained the values that it has in a folder: one of `save`, or of `saveAdapters` for a model
+  /// with adapters.
+  ///
+  /// - Throws: if the folder is damaged or holds another model; then nothing was changed.
+  public func restore(from folder: String) throws {
+    let hasAdapters = adapterConfig != nil
+    let source: any WeightSource =
+      hasAdapters
+      ? try SafetensorsFile(path: "\(folder)/\(AdapterConfig.weightsName)")
+      : try ModelFiles(path: folder).weights
+    let parameters = parameters
+    for (name, tensor) in parameters {
+      let shape = try source.shape(of: name)
+      guard shape == tensor.shape else {
+        throw ModelError("\(folder): \(name) has shape \(shape), this model's has \(tensor.shape)")
+      }
+    }
+    for (name, tensor) in parameters {
+      try source.read(name, into: UnsafeMutableBufferPointer(start: tensor.pointer, count: tensor.count))
+      tensor.markWritten()
+    }
+  }
+}

@@ -176,6 +176,20 @@ extension Registry {
           return { try $0.return(copy) }
         }
       }
+      type.longMethod(
+        "restore",
+        """
+        Gives the model the values that `save` wrote, or those of `save_adapter` where it has adapters. It must be \
+        the same kind of model.
+        """,
+        [Parameter("dir", "string")], example: "model:restore \"runs/first/checkpoints/step-100\""
+      ) { model, call in
+        let path = try call[1].string()
+        return {
+          try model.network.restore(from: path)
+          return { _ in .none }
+        }
+      }
       addMemoryPlan(type)
       addAdapters(type)
       type.longMethod(

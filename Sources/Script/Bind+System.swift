@@ -1,10 +1,12 @@
 // The machine around a script: time, files and folders, memory.
 import CLua
+import Foundation
 import Glibc
 import Kernels
+import Model
 
 extension Registry {
-  /// `mid.clock`, `mid.exists`, `mid.mkdir`, `mid.rename`, `mid.memory`, `mid.info`,
+  /// `mid.clock`, `mid.exists`, `mid.list`, `mid.mkdir`, `mid.rename`, `mid.remove`, `mid.memory`, `mid.info`,
   /// `mid.version`.
   package func addSystem() {
     value("version", midtrainVersion)
@@ -21,6 +23,23 @@ extension Registry {
       example: "if mid.exists \"runs/first\" then … end"
     ) { call in
       try call.return(access(call[1].string(), F_OK) == 0)
+    }
+
+    function(
+      "list", "The names in a folder, sorted.", [Parameter("path", "string")], returns: "string[]",
+      example: "for _, name in ipairs(mid.list \"runs\") do print(name) end"
+    ) { call in
+      let path = try call[1].string()
+      guard let folder = opendir(path) else { throw systemError(path) }
+      defer { closedir(folder) }
+      var names: [String] = []
+      while let entry = readdir(folder) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+          $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name != ".", name != ".." { names.append(name) }
+      }
+      return try call.return(names.sorted())
     }
 
     function(
@@ -44,13 +63,28 @@ extension Registry {
     }
 
     function(
-      "rename", "Renames a file or folder in one step; a file that has the new name is replaced.",
+      "rename", "Renames a file or folder in one step, for good; a file that has the new name is replaced.",
       [Parameter("from", "string"), Parameter("to", "string")],
       example: "mid.rename(\"runs/first.tmp\", \"runs/first\")"
     ) { call in
       let from = try call[1].string()
       let to = try call[2].string()
       guard rename(from, to) == 0 else { throw systemError("\(from) → \(to)") }
+      try OutputFile.synchronize(folder: URL(fileURLWithPath: to).deletingLastPathComponent().path)
+      return .none
+    }
+
+    function(
+      "remove",
+      "Removes a file, or a folder with everything in it; a link is removed, not what it points to.",
+      [Parameter("path", "string")], example: "mid.remove \"runs/first/checkpoints/step-100\""
+    ) { call in
+      let path = try call[1].string()
+      do {
+        try FileManager.default.removeItem(atPath: path)
+      } catch {
+        throw ScriptError("\(path): cannot remove: \(error.localizedDescription)")
+      }
       return .none
     }
 

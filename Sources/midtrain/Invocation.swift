@@ -25,7 +25,7 @@ struct Invocation {
   var words: [String]
   var scriptIndex: Int?
   var isInteractive = false
-  /// `run FILE --set name=value --out DIR`
+  /// `run FILE --set name=value --out DIR --resume`
   var settings: [(name: String, value: String)] = []
   var isRun = false
 
@@ -79,12 +79,17 @@ struct Invocation {
     scriptIndex = index
   }
 
-  /// Takes `--set` and `--out` out of the script's words.
+  /// Takes `--set`, `--out` and `--resume` out of the script's words.
   private mutating func readSettings(from start: Int) throws {
     var rest: [String] = []
     var index = start
     while index < words.count {
       let word = words[index]
+      if word == "--resume" {
+        settings.append(("resume", "true"))
+        index += 1
+        continue
+      }
       guard word == "--set" || word == "--out" else {
         rest.append(word)
         index += 1
@@ -111,7 +116,7 @@ struct Invocation {
   static let usage = """
     usage: midtrain                          a prompt
            midtrain [options] FILE [args]    run a Lua script; FILE - is standard input
-           midtrain run FILE [--set NAME=VALUE]… [--out DIR] [args]
+           midtrain run FILE [--set NAME=VALUE]… [--out DIR] [--resume] [args]
                                              run a script with a global table `settings`
            midtrain info                     what the engine runs on
     options, in Lua's order:

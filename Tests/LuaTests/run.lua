@@ -13,7 +13,7 @@ local with_stand_in = {
   "curriculum", "documents", "entropy", "eval", "grpo", "guard", "journal", "ntp", "objective", "options", "plot", "posttrain", "prompt",
   "questions", "random", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
-local with_engine = { "guard", "objective", "engine" }
+local with_engine = { "guard", "objective", "engine", "resume" }
 
 local passed, failures = 0, {}
 

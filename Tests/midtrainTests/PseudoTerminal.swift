@@ -27,6 +27,16 @@ final class Home {
     return variables
   }
 
+  /// The program, not yet started.
+  func process(_ arguments: [String]) -> Process {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: executable)
+    process.arguments = arguments
+    process.environment = environment
+    process.currentDirectoryURL = URL(fileURLWithPath: path)
+    return process
+  }
+
   /// Writes a file and gives its path.
   func write(_ text: String, to name: String) throws -> String {
     try text.write(toFile: path + "/" + name, atomically: true, encoding: .utf8)
@@ -45,11 +55,8 @@ struct Outcome {
 func midtrain(
   _ arguments: [String], input: String = "", home: Home = Home(), environment: [String: String] = [:]
 ) throws -> Outcome {
-  let process = Process()
-  process.executableURL = URL(fileURLWithPath: executable)
-  process.arguments = arguments
-  process.environment = home.environment.merging(environment) { $1 }
-  process.currentDirectoryURL = URL(fileURLWithPath: home.path)
+  let process = home.process(arguments)
+  process.environment?.merge(environment) { $1 }
   let files = ["in", "out", "err"].map { home.path + "/" + $0 }
   try input.write(toFile: files[0], atomically: true, encoding: .utf8)
   for file in files.dropFirst() { _ = FileManager.default.createFile(atPath: file, contents: nil) }
@@ -61,6 +68,17 @@ func midtrain(
   return Outcome(
     status: process.terminationStatus, output: try String(contentsOfFile: files[1], encoding: .utf8),
     errors: try String(contentsOfFile: files[2], encoding: .utf8))
+}
+
+/// The metrics of a run without what a clock measured, a line for each step.
+func timelessMetrics(_ path: String) throws -> [String] {
+  try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map { line in
+    let values = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Double])
+    return values.filter {
+      !$0.key.contains("time") && !$0.key.contains("timing") && !$0.key.contains("second")
+    }
+    .map { "\($0.key) \($0.value)" }.sorted().joined(separator: ", ")
+  }
 }
 
 /// The program on a real terminal, with a person who types and reads.

@@ -14,18 +14,6 @@ import Testing
       ] + words, home: home)
   }
 
-  /// Metrics without what a clock measured.
-  private func metrics(_ path: String) throws -> [String] {
-    try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map { line in
-      let values = try #require(
-        try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Double])
-      return values.filter {
-        !$0.key.contains("time") && !$0.key.contains("timing") && !$0.key.contains("second")
-      }
-      .map { "\($0.key) \($0.value)" }.sorted().joined(separator: ", ")
-    }
-  }
-
   @Test func everyRowIsMadeAndKept() throws {
     let home = Home()
     let first = try table(home, "one")
@@ -52,7 +40,7 @@ import Testing
     #expect(other.status == 0, "\(other.errors)")
     for method in ["rmt", "ntp"] {
       let (a, b) = (home.path + "/one/seed-1/\(method)/run", home.path + "/two/seed-1/\(method)/run")
-      #expect(try metrics(a + "/metrics.jsonl") == metrics(b + "/metrics.jsonl"), "\(method)")
+      #expect(try timelessMetrics(a + "/metrics.jsonl") == timelessMetrics(b + "/metrics.jsonl"), "\(method)")
       let weights = "/checkpoints/step-2/model.safetensors"
       #expect(FileManager.default.contentsEqual(atPath: a + weights, andPath: b + weights), "\(method)")
     }

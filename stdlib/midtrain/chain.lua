@@ -1,8 +1,11 @@
 -- A small world in which reasoning helps: lines of chained arithmetic with single digits.
 --
---   v:a3b+5c*7d+6e+4=6                            the last digit after the last operation
---   v:a3b+5c*7d+6e+4~b8c6d2e6=6                   the same, worked: the digit after each operation
---   v:a3b+5c*7d+6e+4~b3+5=8c8*7=6d6+6=2e2+4=6=6   worked, every operation written out
+--   v:a3b+5c*7d+6e+4=6                                 the last digit after the last operation
+--   v:a3b+5c*7d+6e+4=~~~b8c6d2e6=6                     the same, worked: the digit after each operation
+--   v:a3b+5c*7d+6e+4=~~~b3+5=8c8*7=6d6+6=2e2+4=6=6     worked, every operation written out
+--
+-- A worked line may also mix both ways of writing a step. The marks stand for what comes between a
+-- line and a thought in a prompt, as many tokens: small transformers look things up by distance.
 --
 -- What stands before the sign is given: nobody can predict it. What follows can be computed, step
 -- by step, but not in one look. A line asks for the digit itself (v: ten results, hard), for what
@@ -38,16 +41,16 @@ local function given_part(generator, length)
   return text
 end
 
--- The steps of a line in a style, and its result. Each step is wrong with probability `slip`, and
--- what follows builds on it.
-local function work(given, style, slip, generator)
+-- The steps of a line and its result. Each step is terse, the digit alone, with probability `terse`,
+-- and wrong with probability `slip`; what follows builds on it.
+local function work(given, terse, slip, generator)
   local question, start = given:match "^(%l):a(%d)"
   local value = math.tointeger(start)
   local steps = {}
   for label, operation, operand in given:gmatch "(%l)([+*])(%d)" do
     local result = apply(value, operation, math.tointeger(operand))
     if slip > 0 and generator:uniform() < slip then result = generator:integer(0, 9) end
-    steps[#steps + 1] = style == "terse" and ("%s%d"):format(label, result)
+    steps[#steps + 1] = generator:uniform() < terse and ("%s%d"):format(label, result)
       or ("%s%d%s%s=%d"):format(label, value, operation, operand, result)
     value = result
   end
@@ -74,9 +77,9 @@ function chain.generate(count, given)
     local lines = {}
     for i = 1, o.lines do
       local text = given_part(generator, o.operations)
-      local steps, result = work(text, generator:uniform() < 0.5 and "terse" or "verbose", 0)
+      local steps, result = work(text, generator:choice { 0, 0.5, 1 }, 0, generator)
       local is_worked = generator:uniform() < o.worked
-      lines[i] = ("%s%s=%d\n"):format(text, is_worked and "~" .. steps or "", result)
+      lines[i] = ("%s=%s%d\n"):format(text, is_worked and ("~~~%s="):format(steps) or "", result)
     end
     documents[d] = table.concat(lines)
   end
@@ -106,15 +109,15 @@ function chain.of_results(text, H)
   return masked
 end
 
---- A thought about the result that comes next. `terse` writes the value after each operation, two
---- tokens each; `verbose` the whole operation, six tokens each.
+--- A thought about the result that comes next, the result at its end. A terse step is the digit
+--- after an operation, two tokens; others write the operation out, six tokens.
 ---@param before string the document up to there
----@param style "terse"|"verbose"
+---@param terse number probability of a terse step
 ---@param slip number probability of a wrong step
 ---@param generator midtrain.Random
 ---@return string
-function chain.thought(before, style, slip, generator)
-  return (work(before:match "[^\n]*$", style, slip, generator))
+function chain.thought(before, terse, slip, generator)
+  return ("%s=%d"):format(work(before:match "[^\n]*$", terse, slip, generator))
 end
 
 -- What byte-level tokenizers write for each byte (GPT-2): itself where it can be seen.

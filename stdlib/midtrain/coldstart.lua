@@ -193,6 +193,7 @@ function coldstart.new(given)
   return runs.new {
     name = "mid.coldstart", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,
+    new = coldstart.new,
   }
 end
 

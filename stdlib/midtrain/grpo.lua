@@ -136,6 +136,7 @@ function grpo.new(given)
   return runs.new {
     name = "mid.grpo", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,
+    new = grpo.new,
   }
 end
 

@@ -89,6 +89,95 @@ end
 ---@return any
 function journal.describe(value) return describe(value, 0) end
 
+-- The function that a text defines somewhere, compiled with the right names outside: what stands
+-- before and behind it in its lines is not wanted. An `end` too early does not compile.
+local function compile(text, upvalues)
+  local start = text:find "function%s*%("
+  local named = not start and text:match "()function%s+[%w_.:]+%s*%("
+  if named then
+    text = text:sub(1, named - 1) .. text:sub(named):gsub("^function%s+[%w_.:]+", "function", 1)
+    start = named
+  end
+  if not start then return nil end
+  local names = {}
+  for name in pairs(upvalues) do names[#names + 1] = name end
+  table.sort(names)
+  local header = #names > 0 and ("local %s\n"):format(table.concat(names, ", ")) or ""
+  for finish in text:sub(start):gmatch "end()" do
+    local chunk = load(header .. "return " .. text:sub(start, start + finish - 2), "=journal")
+    if chunk then return chunk() end
+  end
+end
+
+--- The opposite of `describe`: a value again, functions from their source text and the values that
+--- they close over. Nil, and what could not be made, where something is missing: a function without
+--- source, or one that closes over a module or an object.
+---@param described any
+---@return any value, string? problem
+function journal.revive(described)
+  if type(described) ~= "table" then return described end
+  local source = described["function"]
+  if not source then
+    local copy = {}
+    for key, item in pairs(described) do
+      local value, problem = journal.revive(item)
+      if problem then return nil, problem end
+      copy[key] = value
+    end
+    return copy
+  end
+  local upvalues = described.upvalues or {}
+  local f = compile(source, upvalues)
+  if not f then return nil, ("the function of %s"):format(described.at or "native code") end
+  local index = 1
+  while true do
+    local name = debug.getupvalue(f, index)
+    if not name then break end
+    if name ~= "_ENV" then
+      local value, problem = journal.revive(upvalues[name])
+      if problem then return nil, problem end
+      debug.setupvalue(f, index, value)
+    end
+    index = index + 1
+  end
+  return f
+end
+
+--- The objects of a file of lines. A last line that was not finished is passed over; nothing if
+--- there is no file.
+---@param path string
+---@return table[]
+function journal.read(path)
+  local file <close> = io.open(path)
+  local entries = {}
+  if file then
+    for text in file:lines() do
+      local ok, entry = pcall(mid.json.decode, text)
+      if ok and type(entry) == "table" then entries[#entries + 1] = entry end
+    end
+  end
+  return entries
+end
+
+--- Takes the entries out of a file of lines that are about later steps.
+---@param path string
+---@param step integer the last step that stays
+---@return table[] entries that stayed
+function journal.cut(path, step)
+  local kept = {}
+  if not mid.exists(path) then return kept end
+  for _, entry in ipairs(journal.read(path)) do
+    if (entry.step or 0) <= step then kept[#kept + 1] = entry end
+  end
+  local temporary = path .. ".tmp"
+  do
+    local file <close> = assert(io.open(temporary, "w"))
+    for _, entry in ipairs(kept) do file:write(mid.json.encode(entry), "\n") end
+  end
+  mid.rename(temporary, path)
+  return kept
+end
+
 --- Appends one JSON object as a line.
 ---@param path string
 ---@param entry table

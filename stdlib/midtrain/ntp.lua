@@ -70,6 +70,7 @@ function ntp.new(given)
   return runs.new {
     name = "mid.ntp", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,
+    new = ntp.new,
   }
 end
 

@@ -142,12 +142,19 @@ function rmt.new(given)
     local thresholds, tiers = o.thresholds, {}
     if type(thresholds) == "function" then thresholds = thresholds(H) end
     for d in ipairs(ids) do tiers[d] = entropy.tiers(H[d], #ids[d], thresholds) end
+    self.entropies = H
     return curriculum.sampler(tiers, o.seed)
   end
   return runs.new {
     name = "mid.rmt", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,
     state = function() return { sampler = self.sampler and self.sampler:state() } end,
+    restore = function(state)
+      if not state.sampler then return end
+      self.sampler = self.make_sampler()
+      self.sampler:restore(state.sampler)
+    end,
+    new = rmt.new, shared = function() return { entropies = self.entropies } end,
   }
 end
 

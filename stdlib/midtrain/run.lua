@@ -8,6 +8,7 @@
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local resume = require "midtrain.resume"
 
 local run = {}
 
@@ -32,6 +33,11 @@ run.specification = {
   seed = { "integer", default = 0 },
   out = { "string", doc = "the run's folder; without it nothing is written" },
   save_steps = { "integer", default = 0, min = 0, doc = "0: checkpoint at the end only" },
+  save_total_limit = { "integer", default = 0, min = 0, doc = "checkpoints that are kept; 0: all" },
+  resume = {
+    { "boolean", "string" }, default = false,
+    doc = "go on from the newest checkpoint in out, or from this one",
+  },
   progress = { "boolean", default = true, doc = "print a line per step" },
   learning_rate = {
     { "number", "function" }, default = 1e-6, min = 0, knob = true,
@@ -83,6 +89,9 @@ end
 ---@field step fun(run: midtrain.Run, knobs: table, t: integer): table one step's metrics
 ---@field line fun(metrics: table): string the policy's part of the progress line
 ---@field state (fun(): table)? what a checkpoint must keep besides model and optimiser
+---@field restore (fun(state: table))? goes back to such a state; the model is still as it was given
+---@field new (fun(options: table): midtrain.Run)? another run of the kind, for forks
+---@field shared (fun(): table)? options that a fork gets instead of computing them again
 
 --- A run of a policy. Its optimiser is AdamW.
 ---@param policy midtrain.RunPolicy
@@ -97,10 +106,12 @@ function run.new(policy)
   for name, option in pairs(policy.specification) do
     if option.knob then own[name], own.knobs[name] = o[name], o[name] end
   end
-  if own.out then
-    if mid.exists(own.out .. "/metrics.jsonl") then
-      error(("%s: '%s' already holds a run; choose another folder for out, or remove it")
-        :format(policy.name, own.out), 2)
+  if o.resume and not own.out then error(policy.name .. ": resume needs the run's folder, out", 2) end
+  local is_there = own.out and mid.exists(own.out .. "/metrics.jsonl")
+  if own.out and not (is_there and o.resume) then
+    if is_there then
+      error(("%s: '%s' already holds a run; go on with it (resume = true), choose another folder for "
+        .. "out, or remove it"):format(policy.name, own.out), 2)
     end
     mid.mkdir(own.out)
     local config = { name = policy.name, version = mid.version, options = {} }
@@ -116,6 +127,7 @@ function run.new(policy)
     learning_rate = type(o.learning_rate) == "number" and o.learning_rate or 0,
     weight_decay = o.weight_decay, beta2 = o.adam_beta2,
   })
+  if o.resume and (is_there or type(o.resume) == "string") then resume.from(own, o.resume) end
   return setmetatable({}, {
     __index = own, __newindex = assign, __name = "Run",
     __tostring = function(self) return self:describe() end,
@@ -348,12 +360,39 @@ function Run:save(dir)
   return dir
 end
 
---- Saves `out/checkpoints/step-N` unless it is there.
+--- Saves `out/checkpoints/step-N` unless it is there, and removes the oldest above the limit.
 function Run:checkpoint()
   local own = fields(self)
   if not own.out then return end
   local dir = ("%s/checkpoints/step-%d"):format(own.out, own.t)
-  if not mid.exists(dir) then self:save(dir) end
+  if mid.exists(dir) then return end
+  self:save(dir)
+  local limit = own.policy.options.save_total_limit
+  if limit == 0 then return end
+  for i, old in ipairs(resume.checkpoints(own.out)) do
+    if i > limit then mid.remove(old) end
+  end
+end
+
+--- A second future from the same state: a run of its own that has taken the same steps, with a copy
+--- of the model, the optimiser's state and the settings in force. Random numbers depend on seed and
+--- step, so a fork of which nothing is changed repeats this run to the bit.
+---@param given { out: string? }? the fork's folder; without it nothing is written
+---@return midtrain.Run
+function Run:fork(given)
+  local own = fields(self)
+  local o = options.check("run:fork", given, { out = { "string" } })
+  if not own.policy.new then error(("run:fork: %s cannot be forked"):format(own.name), 2) end
+  if own.model.adapter_rank then error("run:fork: the model has adapters; save the run instead", 2) end
+  local holding = own.status == "running" and coroutine.running() ~= own.thread
+  if holding then self:pause() end
+  local shared = own.policy.shared and own.policy.shared() or {}
+  local fork = own.policy.new(options.merged(own.policy.options, shared, {
+    model = own.model:copy { dtype = "f32" }, out = o.out, resume = false,
+  }))
+  resume.copy(own, fields(fork))
+  if holding then self:resume() end
+  return fork
 end
 
 --- Adds a line to a file of the run's folder.

@@ -50,7 +50,7 @@ package final class OutputFile {
   }
 
   /// Makes renames in `folder` durable.
-  static func synchronize(folder: String) throws {
+  package static func synchronize(folder: String) throws {
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw ModelError("\(folder): cannot open: \(lastSystemError())") }
     defer { close(descriptor) }

@@ -1,0 +1,186 @@
+-- Runs that go on after an interruption and forks, on the real engine: the same bits as if nothing
+-- had happened.
+
+local check = require "support.check"
+local journal = require "midtrain.journal"
+local mid = require "midtrain"
+local scratch = require "support.scratch"
+
+local docs = mid.chain.generate(12, { seed = 3, lines = 2 })
+local folder = scratch.path()
+local tokenizer = mid.chain.tokenizer(folder)
+
+local function model()
+  return mid.from_config({
+    model_type = "llama", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2,
+    num_attention_heads = 2, num_key_value_heads = 1, vocab_size = tokenizer.vocab_size,
+    max_position_embeddings = 256, rms_norm_eps = 1e-5, rope_theta = 10000,
+    tie_word_embeddings = true, eos_token_id = tokenizer.eos_id, initializer_range = 0.2,
+  }, { tokenizer = tokenizer, seed = 5 })
+end
+
+local function rmt(given)
+  local o = {
+    model = model(), docs = docs, steps = 6, seed = 2, progress = false, budget = 12,
+    prompt = mid.chain_tasks.words, documents_per_step = 2, positions_per_document = 2,
+    num_generations = 3, max_completion_length = 10, learning_rate = 1e-2, temperature = 1,
+    -- A random model writes no boxes; lengths have variance.
+    reward = function(s) return s.ids[1] % 7 + #s.ids end,
+    budget = mid.budget.adaptive { initial = 12, metric = "reward" },
+  }
+  for name, value in pairs(given or {}) do o[name] = value end
+  return mid.rmt(o)
+end
+
+-- All weights as bytes.
+local function weights(of)
+  local dir = scratch.path()
+  of:save(dir)
+  local bytes = scratch.read(dir .. "/model.safetensors")
+  scratch.remove(dir)
+  return bytes
+end
+
+-- Metrics without what a clock says.
+local function timeless(history)
+  local list = {}
+  for t, metrics in ipairs(history) do
+    list[t] = {}
+    for name, value in pairs(metrics) do
+      local is_time = name:find "^timing_s/" or name == "step_time" or name == "tokens_per_second"
+      if not is_time and value == value then list[t][name] = value end
+    end
+  end
+  return list
+end
+
+local function silently(f)
+  local printed, original = {}, print
+  print = function(...) printed[#printed + 1] = table.concat({ ... }, " ") end
+  local ok, result = pcall(f)
+  print = original
+  if not ok then error(result, 0) end
+  return result, table.concat(printed, "\n")
+end
+
+-- Changes while it trains: a number, a schedule that closes over another, a table.
+local function swap(run)
+  run.temperature = 0.9
+  run.budget = mid.budget.linear { initial = 9, final = 4 }
+  run.curriculum = { 0.2, 0.3, 0.5 }
+end
+
+local function undisturbed()
+  local run = rmt()
+  run:step(2)
+  swap(run)
+  run:step(4)
+  return run
+end
+
+local tests = {}
+
+function tests.a_resumed_run_is_one_that_never_stopped()
+  local expected, out = undisturbed(), scratch.path()
+  local first = rmt { out = out, save_steps = 2 }
+  first:step(2)
+  swap(first)
+  -- The last step is after the last checkpoint: it is taken again.
+  first:step(3)
+  local run, said = silently(function() return rmt { out = out, save_steps = 2, resume = true } end)
+  assert(said:find("going on after step 4 of 6", 1, true), said)
+  check.equal({ run.t, run.status, #run.history, run.temperature }, { 4, "ready", 4, 0.9 })
+  check.equal(run.budget(3, 6), 6)
+  run:step(2)
+  check.equal(timeless(run.history), timeless(expected.history))
+  assert(weights(run.model) == weights(expected.model), "weights differ")
+  local steps = {}
+  for i, entry in ipairs(scratch.json_lines(out .. "/metrics.jsonl")) do steps[i] = entry.step end
+  check.equal(steps, { 1, 2, 3, 4, 5, 6 })
+  check.equal(#scratch.json_lines(out .. "/journal.jsonl"), 3)
+  scratch.remove(out)
+end
+
+function tests.a_damaged_checkpoint_is_passed_over()
+  local out = scratch.path()
+  rmt({ out = out, save_steps = 2 }):step(5)
+  local newest = out .. "/checkpoints/step-4/model.safetensors"
+  local bytes = scratch.read(newest)
+  do
+    local file <close> = assert(io.open(newest, "w"))
+    file:write(bytes:sub(1, #bytes // 2))
+  end
+  local run, said = silently(function() return rmt { out = out, resume = true } end)
+  check.equal(run.t, 2)
+  assert(said:find("step-4 cannot be used, trying the one before", 1, true), said)
+  local expected = rmt()
+  expected:step(6)
+  run:step(4)
+  assert(weights(run.model) == weights(expected.model), "weights differ")
+  scratch.remove(out)
+end
+
+function tests.without_a_checkpoint_it_starts_anew()
+  local out = scratch.path()
+  rmt({ out = out }):step(3)
+  local run, said = silently(function() return rmt { out = out, resume = true } end)
+  assert(said:find("no checkpoint yet; starting anew", 1, true), said)
+  check.equal({ run.t, #scratch.json_lines(out .. "/metrics.jsonl") }, { 0, 0 })
+  scratch.remove(out)
+  -- With nothing there, it is an ordinary start.
+  check.equal(rmt({ out = scratch.path(), resume = true }).t, 0)
+end
+
+function tests.what_does_not_belong_is_refused()
+  local out = scratch.path()
+  rmt({ out = out, save_steps = 1 }):step(1)
+  check.raises(function() rmt { out = out } end, "already holds a run", "resume = true")
+  check.raises(function() rmt { resume = true } end, "resume needs the run's folder")
+  check.raises(function() rmt { out = out, resume = out .. "/nowhere" } end, "cannot go on from")
+  check.raises(function() silently(function() rmt { out = out, resume = true, seed = 9 } end) end,
+    "no checkpoint in")
+  check.raises(function()
+    mid.ntp { model = model(), docs = docs, out = out, resume = out .. "/checkpoints/step-1" }
+  end, "it is one of mid.rmt, not of mid.ntp")
+  scratch.remove(out)
+end
+
+function tests.only_the_newest_checkpoints_are_kept()
+  local out = scratch.path()
+  rmt({ out = out, save_steps = 1, save_total_limit = 2 }):step(4)
+  check.equal(mid.list(out .. "/checkpoints"), { "step-3", "step-4" })
+  scratch.remove(out)
+end
+
+function tests.a_fork_repeats_its_run_and_leaves_it_alone()
+  local run = rmt()
+  run:step(2)
+  swap(run)
+  run:step(1)
+  local same, other = run:fork(), run:fork()
+  other.learning_rate = 0
+  local expected = undisturbed()
+  other:step(3)
+  same:step(3)
+  run:step(3)
+  for name, one in pairs { run = run, fork = same } do
+    check.equal(timeless(one.history), timeless(expected.history), name)
+    assert(weights(one.model) == weights(expected.model), name .. ": weights differ")
+  end
+  assert(weights(other.model) ~= weights(expected.model), "the other one went its own way")
+  check.equal({ other.t, other.status, #other.history }, { 6, "done", 6 })
+end
+
+function tests.functions_come_back_from_the_journal()
+  local factor, pair = 3, { 1, 2 }
+  local function helper(x) return x * factor end
+  local f = function(t) if t > 1 then return helper(t) end return pair[2] end
+  local g = journal.revive(journal.describe(f))
+  check.equal({ g(1), g(2) }, { 2, 6 })
+  local _, problem = journal.revive(journal.describe(function() return mid.version end))
+  assert(problem == nil or problem:find "function", problem)
+  _, problem = journal.revive(journal.describe(print))
+  assert(problem:find("native", 1, true), problem)
+end
+
+return tests

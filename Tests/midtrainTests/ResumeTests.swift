@@ -1,0 +1,70 @@
+// A run that is killed again and again ends with the weights and metrics of one that nothing happened to.
+import Foundation
+import Glibc
+import Testing
+
+@Suite struct ResumeTests {
+  private static let script = """
+    local model = mid.from_config({
+      model_type = "llama", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2,
+      num_key_value_heads = 1, vocab_size = 260, max_position_embeddings = 256, rms_norm_eps = 1e-5, rope_theta = 10000,
+      tie_word_embeddings = true, eos_token_id = 256, initializer_range = 0.2,
+    }, { tokenizer = mid.chain.tokenizer(settings.out .. "-tokenizer"), seed = 5 })
+    local run = mid.rmt {
+      model = model, docs = mid.chain.generate(12, { seed = 3, lines = 2 }), steps = 30, seed = 2, budget = 12,
+      prompt = mid.chain_tasks.words, documents_per_step = 2, positions_per_document = 2, num_generations = 3,
+      max_completion_length = 10, learning_rate = 1e-2, out = settings.out, save_steps = 1, save_total_limit = 2,
+      resume = settings.resume, reward = function(s) return s.ids[1] % 7 + #s.ids end,
+    }
+    if run.t < run.T then run:step(run.T) end
+    """
+
+  /// $MIDTRAIN_KILLS more of them, for a long test by hand.
+  @Test func killedAtRandomMoments() throws {
+    let home = Home()
+    let script = try home.write(Self.script, to: "run.lua")
+    let undisturbed = try midtrain(["run", script, "--out", "calm"], home: home)
+    #expect(undisturbed.status == 0, "\(undisturbed.errors)")
+    let wanted = ProcessInfo.processInfo.environment["MIDTRAIN_KILLS"].flatMap(Int.init) ?? 12
+    var random = SystemRandomNumberGenerator()
+    var (kills, steps) = (0, 0)
+    while steps < 30 || kills < wanted {
+      if steps == 30 {
+        // All is done and more kills are wanted: once more from the start.
+        try compare(home)
+        try FileManager.default.removeItem(atPath: home.path + "/killed")
+        steps = 0
+      }
+      let process = try start(["run", script, "--out", "killed", "--resume"], home)
+      usleep(UInt32.random(in: 20_000...400_000, using: &random))
+      if process.isRunning {
+        kill(process.processIdentifier, SIGKILL)
+        kills += 1
+      }
+      process.waitUntilExit()
+      if process.terminationReason == .exit {
+        #expect(process.terminationStatus == 0)
+        steps = 30
+      }
+    }
+    try compare(home)
+  }
+
+  private func compare(_ home: Home) throws {
+    let (calm, killed) = (home.path + "/calm", home.path + "/killed")
+    #expect(try timelessMetrics(killed + "/metrics.jsonl") == timelessMetrics(calm + "/metrics.jsonl"))
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+      let name = "/checkpoints/step-30/" + file
+      #expect(FileManager.default.contentsEqual(atPath: killed + name, andPath: calm + name), "\(file)")
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: killed + "/checkpoints").count == 2)
+  }
+
+  private func start(_ arguments: [String], _ home: Home) throws -> Process {
+    let process = home.process(arguments)
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    return process
+  }
+}
