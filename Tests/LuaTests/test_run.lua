@@ -172,4 +172,67 @@ function tests.times_are_summed_by_name()
   assert(run:step()["timing_s/work"] >= 0)
 end
 
+local function write(path, text)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(text)
+end
+
+-- What `f` prints.
+local function printed(f)
+  local lines, original = {}, print
+  print = function(...) lines[#lines + 1] = table.concat({ ... }, " ") end
+  local ok, problem = pcall(f)
+  print = original
+  if not ok then error(problem, 0) end
+  return table.concat(lines, "\n")
+end
+
+function tests.a_watched_file_steers_the_run()
+  local path = scratch.path()
+  write(path, "return { width = 7 }")
+  local run, seen = make { steps = 9 }
+  check.raises(function() run:watch(path .. "-nowhere") end, "there is no file")
+  run:watch(path)
+  run:step(2)
+  check.equal(seen, { 7, 7 })
+  -- What was assigned since stays until the file changes again.
+  run.width = 2
+  run:step()
+  write(path, "return { width = 1 + #'four' }")
+  run:step()
+  check.equal(seen, { 7, 7, 2, 5 })
+  for text, problem in pairs {
+    ["return { width = 0 }"] = "width", ["return { width = 9, widht = 1 }"] = "did you mean 'width'",
+    ["return 3"] = "must return a table", ["return {"] = "unexpected symbol",
+    ["error 'no'"] = "no",
+  } do
+    write(path, text)
+    local said = printed(function() run:step() end)
+    assert(said:find("changes nothing", 1, true) and said:find(problem, 1, true), said)
+    check.equal(seen[#seen], 5)
+  end
+  scratch.remove(path)
+end
+
+function tests.completions_of_the_last_step_are_at_hand()
+  local run = make({}, function(run, t)
+    for i = 1, 2 do
+      run:record("completions.jsonl", {
+        step = t + 1, tier = "easy", text = ("thought %d of %d\nmore"):format(i, t + 1), target = "6",
+        prediction = i == 1 and "6" or nil, reward = i == 1 and 1 or nil,
+      })
+    end
+  end)
+  check.equal(printed(function() run:samples() end), "no step was taken yet, or none that samples")
+  run:step(2)
+  check.equal(printed(function() run:samples() end), table.concat({
+    'step 2 · easy · predicted "6", true "6" · reward 1.00', "  thought 1 of 2", "  more",
+    'step 2 · easy · predicted nothing, true "6" · no reward', "  thought 2 of 2", "  more",
+  }, "\n"))
+  local said = printed(function() run:samples(1) end)
+  assert(not said:find("thought 2", 1, true), said)
+  said = printed(function() check.equal(run:doctor(), {}) end)
+  check.equal(said, "nothing looks wrong in the last 2 steps")
+end
+
 return tests

@@ -19,6 +19,7 @@ local modules = {
   comparison = "methods side by side: the paper's table",
   corpus = "generated mathematical text",
   curriculum = "tier probabilities p_t and the position sampler",
+  doctor = "what is wrong with a run",
   documents = "documents as token ids and the trunk of a step's forest",
   entropy = "difficulty tiers from next-token entropies",
   eval = "accuracy of next-token prediction by tier, perplexity",
@@ -41,9 +42,11 @@ local modules = {
   rmt = "reinforcement mid-training",
   rollout = "options of sampling",
   run = "what every training run shares",
+  samples = "completions as text",
   scoring = "from rollouts to advantages and metrics",
   svg = "plots as SVG files",
   tasks = "accuracy on questions with known answers",
+  watch = "a file that steers a run",
 }
 
 setmetatable(mid, {

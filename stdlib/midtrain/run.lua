@@ -5,10 +5,13 @@
 -- A run is an empty proxy: reading it reaches its fields, knobs and methods, assigning to it is
 -- always seen, checked and journaled.
 
+local doctor = require "midtrain.doctor"
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
 local resume = require "midtrain.resume"
+local samples = require "midtrain.samples"
+local watch = require "midtrain.watch"
 
 local run = {}
 
@@ -65,20 +68,25 @@ local function fields(self)
   return own
 end
 
-local function assign(self, name, value)
-  local own = fields(self)
+-- The value that a knob takes on, checked.
+local function checked(own, name, value, level)
   local option = own.specification[name]
   if not option or not option.knob then
     if option or own[name] ~= nil then
-      error(("run: '%s' cannot be assigned"):format(name), 2)
+      error(("run: '%s' cannot be assigned"):format(name), level)
     end
     local knobs = {}
     for known, candidate in pairs(own.specification) do
       if candidate.knob then knobs[known] = true end
     end
-    error(options.unknown("run", name, knobs), 2)
+    error(options.unknown("run", name, knobs), level)
   end
-  own[name] = options.value("run", name, value, option, 2)
+  return options.value("run", name, value, option, level)
+end
+
+local function assign(self, name, value)
+  local own = fields(self)
+  own[name] = checked(own, name, value, 3)
   own.pending[name] = true
 end
 
@@ -101,7 +109,7 @@ function run.new(policy)
   local own = setmetatable({
     name = policy.name, policy = policy, specification = policy.specification,
     model = o.model, t = 0, T = o.steps, seed = o.seed, out = o.out,
-    status = "ready", history = {}, pending = {}, knobs = {}, timings = {}, num_tokens = 0,
+    status = "ready", history = {}, pending = {}, knobs = {}, timings = {}, logged = {}, num_tokens = 0,
   }, Run)
   for name, option in pairs(policy.specification) do
     if option.knob then own[name], own.knobs[name] = o[name], o[name] end
@@ -152,6 +160,10 @@ end
 
 local function take_step(self)
   local own = fields(self)
+  if own.watched then
+    watch.update(own.watched, function(name, value) assign(self, name, value) end,
+      function(name, value) checked(own, name, value, 0) end)
+  end
   apply_knobs(own)
   own.timings = {}
   local started = mid.clock()
@@ -395,11 +407,59 @@ function Run:fork(given)
   return fork
 end
 
---- Adds a line to a file of the run's folder.
+--- Reads a file before every step and assigns the settings in the table that it returns, whenever
+--- its text has changed: schedules that are edited while the run trains. Nil ends it.
+---@param path string? a Lua file: return { budget = function(t, T) … end, lambda = 0.2 }
+---@return midtrain.Run
+function Run:watch(path)
+  if path and not mid.exists(path) then error(("run:watch: there is no file '%s'"):format(path), 2) end
+  fields(self).watched = path and { path = path }
+  return self
+end
+
+--- Names what looks wrong in the last steps, with the metric that shows it and what to try.
+---@return midtrain.Finding[]
+function Run:doctor()
+  local findings = doctor.examine(self.history)
+  print(doctor.describe(findings, #self.history))
+  return findings
+end
+
+--- Shows completions of the last step: what was predicted, what was true, what it earned.
+---@param count integer? 4
+function Run:samples(count)
+  local own = fields(self)
+  local logged = own.logged["completions.jsonl"] or own.logged["samples.jsonl"]
+  if not logged then return print "no step was taken yet, or none that samples" end
+  print(samples.describe(logged, count or 4))
+end
+
+--- Plots a metric of this run and of another one, such as a fork.
+---@param other midtrain.Run
+---@param name string? reward
+function Run:compare(other, name)
+  name = name or "reward"
+  local series = {}
+  for i, one in ipairs { self, other } do
+    local values = {}
+    for t, metrics in ipairs(one.history) do values[t] = metrics[name] or 0 / 0 end
+    local last = values[#values]
+    series[i] = {
+      name = ("%s%s"):format(i == 1 and "this" or "other", last and (" %.3g"):format(last) or ""),
+      values = values,
+    }
+  end
+  require "midtrain.plot" (series, { x_label = "step", title = name })
+end
+
+--- Adds a line to a file of the run's folder; those of the last step are kept at hand, too.
 ---@param file string
 ---@param entry table
 function Run:record(file, entry)
   local own = fields(self)
+  local last = own.logged[file]
+  if not last or last[1].step ~= entry.step then last = {} end
+  last[#last + 1], own.logged[file] = entry, last
   if own.out then journal.append(own.out .. "/" .. file, entry) end
 end
 
