@@ -42,10 +42,10 @@ local quick = {
 
 local prompt = mid.chain_tasks.words
 
--- Thoughts of the cold start: terse, written out or in between, whatever the budget says, and with
--- slips. What reinforcement can improve is both: fewer slips, and the length that is asked for.
+-- Thoughts of the cold start: terse or written out, whatever the budget says, and with slips. What
+-- reinforcement can improve is both: fewer slips, and the length that is asked for.
 local function thought(before, _, _, generator)
-  return mid.chain.thought(before, generator:uniform(), 0.05, generator)
+  return mid.chain.thought(before, generator:choice { 0, 1 }, 0.05, generator)
 end
 
 -- The world of chained arithmetic, and a transformer from scratch that can compute in small steps.

@@ -54,6 +54,13 @@ struct Invocation {
         isRun = true
         guard index < words.count else { throw ScriptError("run needs a script: midtrain run FILE.lua") }
         setScript(.file(words[index]), at: index)
+      case "replay" where !fileExists(word):
+        index += 1
+        guard index < words.count else {
+          throw ScriptError("replay needs a run's folder: midtrain replay DIR")
+        }
+        // The folder as a Lua string that needs no escapes.
+        steps.append(.execute("require 'midtrain.replay'.command([=====[\(words[index])]=====])"))
       case _ where word.hasPrefix("-e"): steps.append(.execute(try value(of: "-e", word.dropFirst(2))))
       case _ where word.hasPrefix("-l"): steps.append(.require(try value(of: "-l", word.dropFirst(2))))
       case _ where word.hasPrefix("-"):
@@ -64,7 +71,7 @@ struct Invocation {
         // A bare word that is no file is a mistyped command rather than a script.
         guard fileExists(word) || word.contains("/") || word.contains(".") else {
           throw ScriptError(
-            "no command and no file is called '\(word)'\(suggestion(for: word, among: ["run", "info", "help"]))"
+            "no command and no file is called '\(word)'\(suggestion(for: word, among: ["run", "replay", "info", "help"]))"
           )
         }
         setScript(.file(word), at: index)
@@ -118,6 +125,7 @@ struct Invocation {
            midtrain [options] FILE [args]    run a Lua script; FILE - is standard input
            midtrain run FILE [--set NAME=VALUE]… [--out DIR] [--resume] [args]
                                              run a script with a global table `settings`
+           midtrain replay DIR               run a run's script again with every change made under way, and compare
            midtrain info                     what the engine runs on
     options, in Lua's order:
       -e CODE    run CODE

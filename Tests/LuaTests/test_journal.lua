@@ -47,9 +47,44 @@ return {
     check.equal(described.upvalues.gamma, 0.2)
   end,
 
-  modules_are_left_out = function()
+  modules_are_named = function()
     local chunk = load "local budget = ...; return function() return budget end"
     local f = chunk(require "midtrain.budget")
-    check.equal(journal.describe(f).upvalues, nil)
+    check.equal(journal.describe(f).upvalues, { budget = { module = "midtrain.budget" } })
+    check.equal(journal.revive(journal.describe(f))(), require "midtrain.budget")
+  end,
+
+  functions_come_back = function()
+    local factor, pair = 3, { 1, 2 }
+    local function helper(x) return x * factor end
+    local f = function(t) if t > 1 then return helper(t) end return pair[2] end
+    local g = journal.revive(journal.describe(f))
+    check.equal({ g(1), g(2) }, { 2, 6 })
+    -- Several on one line, one inside the other, methods, several lines.
+    local make = function(x) local y = 2 return function(s) return x * s + y end end
+    check.equal(journal.revive(journal.describe(make(5)))(10), 52)
+    check.equal(journal.revive(journal.describe(make))(5)(10), 52)
+    local object = {}
+    function object:scaled(x) return x * self.scale end
+    check.equal(journal.revive(journal.describe(object.scaled))({ scale = 4 }, 2), 8)
+    local function long(t, T)
+      -- the end is not here
+      if t < T then
+        return "end"
+      end
+      return factor
+    end
+    g = journal.revive(journal.describe(long))
+    check.equal({ g(1, 2), g(2, 2) }, { "end", 3 })
+  end,
+
+  what_cannot_come_back_is_said = function()
+    local function problem(f) return select(2, journal.revive(journal.describe(f))) end
+    local one, other = function() return 1 end, function() return 2 end
+    assert(problem(one):find("the function of", 1, true), "two that look alike on one line")
+    assert(problem(other))
+    local object = setmetatable({}, { __tostring = function() return "an object" end })
+    check.equal(problem(function() return object end), "an object")
+    check.equal(problem(print), "the function of native code")
   end,
 }

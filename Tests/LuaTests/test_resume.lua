@@ -2,7 +2,6 @@
 -- had happened.
 
 local check = require "support.check"
-local journal = require "midtrain.journal"
 local mid = require "midtrain"
 local scratch = require "support.scratch"
 
@@ -169,18 +168,6 @@ function tests.a_fork_repeats_its_run_and_leaves_it_alone()
   end
   assert(weights(other.model) ~= weights(expected.model), "the other one went its own way")
   check.equal({ other.t, other.status, #other.history }, { 6, "done", 6 })
-end
-
-function tests.functions_come_back_from_the_journal()
-  local factor, pair = 3, { 1, 2 }
-  local function helper(x) return x * factor end
-  local f = function(t) if t > 1 then return helper(t) end return pair[2] end
-  local g = journal.revive(journal.describe(f))
-  check.equal({ g(1), g(2) }, { 2, 6 })
-  local _, problem = journal.revive(journal.describe(function() return mid.version end))
-  assert(problem == nil or problem:find "function", problem)
-  _, problem = journal.revive(journal.describe(print))
-  assert(problem:find("native", 1, true), problem)
 end
 
 return tests

@@ -37,6 +37,7 @@ local modules = {
   prompt = "the prompt around a document, arranged to share prefixes",
   questions = "prompts that ask questions, many in one batch",
   random = "counter-based random numbers",
+  replay = "a script's runs once more, with every change, and compared",
   resume = "a run's way back to a checkpoint, and its forks",
   reward = "match and length rewards",
   rmt = "reinforcement mid-training",

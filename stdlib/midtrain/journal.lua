@@ -32,6 +32,19 @@ end
 
 local describe
 
+-- What a function closes over may be nothing, a module, or an object that no text can make again.
+local function describe_upvalue(value, depth)
+  if value == nil then return { ["nil"] = true } end
+  local kind = type(value)
+  for name, module in pairs(kind == "table" and package.loaded or {}) do
+    if module == value then return { module = name } end
+  end
+  if kind == "userdata" or kind == "thread" or kind == "table" and getmetatable(value) then
+    return { object = tostring(value) }
+  end
+  return describe(value, depth)
+end
+
 -- A function: its source, where it is from, and the values that it closes over, since the source of
 -- a schedule says little without its numbers.
 local function describe_function(f, depth)
@@ -41,12 +54,14 @@ local function describe_function(f, depth)
   while true do
     local name, value = debug.getupvalue(f, index)
     if not name then break end
-    if name ~= "_ENV" then upvalues[name] = describe(value, depth + 1) end
+    if name ~= "_ENV" then upvalues[name] = describe_upvalue(value, depth + 1) end
     index = index + 1
   end
   return {
     ["function"] = source_text(info) or "source not available",
     at = ("%s:%d"):format(info.short_src, info.linedefined),
+    -- Of its code without names, to tell it from others on the same lines.
+    size = #string.dump(f, true),
     upvalues = next(upvalues) and upvalues or nil,
   }
 end
@@ -89,33 +104,68 @@ end
 ---@return any
 function journal.describe(value) return describe(value, 0) end
 
--- The function that a text defines somewhere, compiled with the right names outside: what stands
--- before and behind it in its lines is not wanted. An `end` too early does not compile.
-local function compile(text, upvalues)
-  local start = text:find "function%s*%("
-  local named = not start and text:match "()function%s+[%w_.:]+%s*%("
-  if named then
-    text = text:sub(1, named - 1) .. text:sub(named):gsub("^function%s+[%w_.:]+", "function", 1)
-    start = named
-  end
-  if not start then return nil end
-  local names = {}
+-- Compiles every function that a text defines, with the right names outside: from each `function` to
+-- each `end` that makes a whole. Lines are counted from `line` on.
+local function functions_in(text, line, upvalues)
+  local names, found = {}, {}
   for name in pairs(upvalues) do names[#names + 1] = name end
   table.sort(names)
-  local header = #names > 0 and ("local %s\n"):format(table.concat(names, ", ")) or ""
-  for finish in text:sub(start):gmatch "end()" do
-    local chunk = load(header .. "return " .. text:sub(start, start + finish - 2), "=journal")
-    if chunk then return chunk() end
+  local header = #names > 0 and ("local %s; "):format(table.concat(names, ", ")) or ""
+  header = ("\n"):rep(line - 1) .. header .. "return "
+  for start, name, list in text:gmatch "()%f[%w_]function%s*([%w_.:]*)%s*()%(" do
+    local parameters = name:find ":" and "self, " or ""
+    for finish in text:sub(list):gmatch "%f[%w_]end%f[^%w_]()" do
+      local body = text:sub(list + 1, list + finish - 2)
+      if body:find "^%s*%)" then parameters = parameters:gsub(", $", "") end
+      local before = select(2, text:sub(1, start - 1):gsub("\n", ""))
+      local chunk = load(("\n"):rep(before) .. header .. "function(" .. parameters .. body, "=journal")
+      if chunk then
+        found[#found + 1] = chunk()
+        break
+      end
+    end
   end
+  return found
+end
+
+-- The one function in a described text that is the described one: others on its lines differ in what
+-- they close over or in the size of their code.
+local function compile(described)
+  local line = math.tointeger(described.at and described.at:match ":(%d+)$") or 1
+  local upvalues, match = described.upvalues or {}, nil
+  for _, f in ipairs(functions_in(described["function"], line, upvalues)) do
+    local count, index = 0, 1
+    while true do
+      local name = debug.getupvalue(f, index)
+      if not name then break end
+      if name ~= "_ENV" then
+        if upvalues[name] == nil then break end
+        count = count + 1
+      end
+      index = index + 1
+    end
+    local wanted = 0
+    for _ in pairs(upvalues) do wanted = wanted + 1 end
+    if not debug.getupvalue(f, index) and count == wanted
+      and #string.dump(f, true) == described.size then
+      if match then return nil end
+      match = f
+    end
+  end
+  return match
 end
 
 --- The opposite of `describe`: a value again, functions from their source text and the values that
 --- they close over. Nil, and what could not be made, where something is missing: a function without
---- source, or one that closes over a module or an object.
+--- source, or one that closes over an object.
 ---@param described any
 ---@return any value, string? problem
 function journal.revive(described)
+  if described == "…" then return nil, "what lies that deep" end
   if type(described) ~= "table" then return described end
+  if described["nil"] then return nil end
+  if described.module then return require(described.module) end
+  if described.object then return nil, described.object end
   local source = described["function"]
   if not source then
     local copy = {}
@@ -126,8 +176,7 @@ function journal.revive(described)
     end
     return copy
   end
-  local upvalues = described.upvalues or {}
-  local f = compile(source, upvalues)
+  local f, upvalues = compile(described), described.upvalues or {}
   if not f then return nil, ("the function of %s"):format(described.at or "native code") end
   local index = 1
   while true do
@@ -184,6 +233,20 @@ end
 function journal.append(path, entry)
   local file <close> = assert(io.open(path, "a"))
   file:write(mid.json.encode(describe(entry, 0)), "\n")
+end
+
+--- Options as data for a run's config.json. Documents, their entropies and tasks are data, not
+--- settings: their number is enough.
+---@param given table
+---@return table
+function journal.settings(given)
+  local settings = {}
+  for name, value in pairs(given) do
+    local is_data = name == "docs" or name == "entropies" or name == "tasks"
+    local noun = name == "tasks" and name or "documents"
+    settings[name] = is_data and ("%d %s"):format(#value, noun) or journal.describe(value)
+  end
+  return settings
 end
 
 --- Writes one JSON value as a file.

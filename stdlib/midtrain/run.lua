@@ -9,6 +9,7 @@ local doctor = require "midtrain.doctor"
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local replay = require "midtrain.replay"
 local resume = require "midtrain.resume"
 local samples = require "midtrain.samples"
 local watch = require "midtrain.watch"
@@ -86,8 +87,10 @@ end
 
 local function assign(self, name, value)
   local own = fields(self)
-  own[name] = checked(own, name, value, 3)
-  own.pending[name] = true
+  value = checked(own, name, value, 3)
+  -- In a replay what the script, a file or a prompt changes is in the journal, with its step.
+  if own.changes then return end
+  own[name], own.pending[name] = value, true
 end
 
 ---@class midtrain.RunPolicy
@@ -108,7 +111,8 @@ function run.new(policy)
   local o = policy.options
   local own = setmetatable({
     name = policy.name, policy = policy, specification = policy.specification,
-    model = o.model, t = 0, T = o.steps, seed = o.seed, out = o.out,
+    model = o.model, t = 0, T = o.steps, seed = o.seed, out = replay.folder(o.out),
+    changes = replay.changes(o.out),
     status = "ready", history = {}, pending = {}, knobs = {}, timings = {}, logged = {}, num_tokens = 0,
   }, Run)
   for name, option in pairs(policy.specification) do
@@ -122,14 +126,10 @@ function run.new(policy)
         .. "out, or remove it"):format(policy.name, own.out), 2)
     end
     mid.mkdir(own.out)
-    local config = { name = policy.name, version = mid.version, options = {} }
-    for name, value in pairs(o) do
-      -- Documents, their entropies and tasks are data, not settings: their number is enough.
-      local is_data = name == "docs" or name == "entropies" or name == "tasks"
-      config.options[name] = is_data and ("%d %s"):format(#value, name == "tasks" and name
-        or "documents") or journal.describe(value)
-    end
-    journal.write(own.out .. "/config.json", config)
+    journal.write(own.out .. "/config.json", {
+      name = policy.name, version = mid.version, options = journal.settings(o),
+      script = replay.script(),
+    })
   end
   own.optimizer = mid.adamw(o.model, {
     learning_rate = type(o.learning_rate) == "number" and o.learning_rate or 0,
@@ -160,9 +160,13 @@ end
 
 local function take_step(self)
   local own = fields(self)
-  if own.watched then
+  if own.watched and not own.changes then
     watch.update(own.watched, function(name, value) assign(self, name, value) end,
       function(name, value) checked(own, name, value, 0) end)
+  end
+  if own.changes then
+    replay.apply(own.changes, own.t + 1,
+      function(name, value) own[name], own.pending[name] = value, true end)
   end
   apply_knobs(own)
   own.timings = {}
