@@ -63,6 +63,7 @@ void clua_install_interrupt(int wake_fd) {
   sigset_t ours;
   sigemptyset(&ours);
   sigaddset(&ours, SIGINT);
+  sigaddset(&ours, SIGTERM);
   pthread_sigmask(SIG_UNBLOCK, &ours, NULL);  // threads of a work queue start with signals blocked
 }
 
@@ -81,6 +82,36 @@ void clua_become_worker(void) {
 }
 
 void clua_stop_worker(int stop) { atomic_store(&worker_stop, stop); }
+
+// ---- SIGTERM
+
+static atomic_int holders;     // how many will end the process by themselves when they can
+static atomic_int terminated;
+
+static void terminate(int signal) {
+  if (atomic_exchange(&terminated, 1)) {  // again: somebody is in a hurry
+    struct sigaction usual = { .sa_handler = SIG_DFL };
+    sigaction(SIGTERM, &usual, NULL);
+    raise(signal);
+    return;
+  }
+  int saved = errno;
+  uint64_t one = 1;
+  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
+  errno = saved;
+}
+
+int clua_hold_termination(int change) {
+  int before = atomic_fetch_add(&holders, change), now = before + change;
+  if ((before == 0) != (now == 0) && !atomic_load(&terminated)) {
+    struct sigaction action = { .sa_handler = now ? terminate : SIG_DFL };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+  }
+  return now;
+}
+
+int clua_is_terminated(void) { return atomic_load(&terminated); }
 
 // ---- Switching coroutines
 

@@ -6,7 +6,8 @@ import Kernels
 import Model
 
 extension Registry {
-  /// `mid.clock`, `mid.exists`, `mid.list`, `mid.mkdir`, `mid.rename`, `mid.remove`, `mid.memory`, `mid.info`,
+  /// `mid.clock`, `mid.exists`, `mid.list`, `mid.mkdir`, `mid.rename`, `mid.remove`, `mid.hold_termination`,
+  /// `mid.is_terminated`, `mid.memory`, `mid.info`,
   /// `mid.version`.
   package func addSystem() {
     value("version", midtrainVersion)
@@ -86,6 +87,24 @@ extension Registry {
         throw ScriptError("\(path): cannot remove: \(error.localizedDescription)")
       }
       return .none
+    }
+
+    function(
+      "hold_termination",
+      """
+      Holds SIGTERM, or no longer: held, the signal is noted (`is_terminated`) and whoever holds it ends the process \
+      when its work is saved; a second signal ends it at once. Gives how many hold it then.
+      """,
+      [Parameter("hold", "boolean")], returns: "integer", example: "mid.hold_termination(true)"
+    ) { call in
+      try call.return(Int(clua_hold_termination(call[1].boolean() ? 1 : -1)))
+    }
+
+    function(
+      "is_terminated", "Whether SIGTERM came while it was held.", returns: "boolean",
+      example: "if mid.is_terminated() then run:checkpoint() end"
+    ) { call in
+      try call.return(clua_is_terminated() != 0)
     }
 
     function(

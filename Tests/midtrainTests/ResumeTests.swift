@@ -50,6 +50,40 @@ import Testing
     try compare(home)
   }
 
+  /// SIGTERM ends a run after its step, with a checkpoint and a status of its own.
+  @Test func terminatedBetweenSteps() throws {
+    let home = Home()
+    // As slow as steps of a real model, at least.
+    let slow = Self.script.replacingOccurrences(
+      of: "save_steps = 1, save_total_limit = 2", with: "log_completions = 0"
+    )
+    .replacingOccurrences(of: "return s.ids[1]", with: "mid.sleep(0.002) return s.ids[1]")
+    let script = try home.write(slow, to: "run.lua")
+    let calm = try midtrain(["run", script, "--out", "calm"], home: home)
+    #expect(calm.status == 0, "\(calm.errors)")
+
+    let process = try start(["run", script, "--out", "ended"], home)
+    let path = home.path + "/ended/metrics.jsonl"
+    while (try? timelessMetrics(path))?.count ?? 0 < 3 { usleep(1000) }
+    kill(process.processIdentifier, SIGTERM)
+    process.waitUntilExit()
+    #expect(process.terminationReason == .exit && process.terminationStatus == 143)
+    let steps = try timelessMetrics(path).count
+    #expect(steps < 30)
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: home.path + "/ended/checkpoints") == [
+        "step-\(steps)"
+      ])
+
+    let rest = try midtrain(["run", script, "--out", "ended", "--resume"], home: home)
+    #expect(rest.status == 0 && rest.output.contains("going on after step \(steps) of 30"), "\(rest.errors)")
+    let last = "/checkpoints/step-30/model.safetensors"
+    #expect(
+      FileManager.default.contentsEqual(
+        atPath: home.path + "/ended" + last, andPath: home.path + "/calm" + last))
+    #expect(try timelessMetrics(path) == timelessMetrics(home.path + "/calm/metrics.jsonl"))
+  }
+
   private func compare(_ home: Home) throws {
     let (calm, killed) = (home.path + "/calm", home.path + "/killed")
     #expect(try timelessMetrics(killed + "/metrics.jsonl") == timelessMetrics(calm + "/metrics.jsonl"))

@@ -43,10 +43,10 @@ local modules = {
   rmt = "reinforcement mid-training",
   rollout = "options of sampling",
   run = "what every training run shares",
-  samples = "completions as text",
   scoring = "from rollouts to advantages and metrics",
   svg = "plots as SVG files",
   tasks = "accuracy on questions with known answers",
+  views = "how people look at a run",
   watch = "a file that steers a run",
 }
 

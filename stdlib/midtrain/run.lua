@@ -5,13 +5,12 @@
 -- A run is an empty proxy: reading it reaches its fields, knobs and methods, assigning to it is
 -- always seen, checked and journaled.
 
-local doctor = require "midtrain.doctor"
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
 local replay = require "midtrain.replay"
 local resume = require "midtrain.resume"
-local samples = require "midtrain.samples"
+local views = require "midtrain.views"
 local watch = require "midtrain.watch"
 
 local run = {}
@@ -57,8 +56,7 @@ run.specification = {
   memory_limit = { "number", min = 0, knob = true, doc = "GB; what the machine has if absent" },
 }
 
--- The fields behind the proxy.
--- What a run is made of. A job that was interrupted may not have come to say so itself: Ctrl-C also
+-- The fields behind the proxy. A job that was interrupted may not have come to say so itself: Ctrl-C also
 -- ends what would have noted it.
 local function fields(self)
   local own = getmetatable(self).__index
@@ -197,8 +195,9 @@ local function advance(self, last, pausable)
   local own = fields(self)
   local thread = own.thread
   own.status, own.error, own.thread = "running", nil, coroutine.running()
+  mid.hold_termination(true)
   local ok, message = xpcall(function()
-    while own.t < last and not own.stopping do
+    while own.t < last and not own.stopping and not mid.is_terminated() do
       if pausable and own.pausing then
         own.status = "paused"
         mid.sleep(0.02)
@@ -207,9 +206,15 @@ local function advance(self, last, pausable)
         take_step(self)
       end
     end
-    if own.t == own.T or own.stopping then self:checkpoint() end
+    if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
   end, debug.traceback)
   own.thread = thread
+  -- The last of several runs that are saved ends the process.
+  if mid.hold_termination(false) == 0 and ok and mid.is_terminated() then
+    io.stderr:write(("run: ended by SIGTERM after step %d%s\n"):format(own.t,
+      own.out and ", which is saved; resume = true goes on" or "; without out nothing is saved"))
+    os.exit(143)
+  end
   if not ok then
     own.status, own.error = "failed", message
     error(message, 0)
@@ -416,45 +421,16 @@ end
 ---@param path string? a Lua file: return { budget = function(t, T) … end, lambda = 0.2 }
 ---@return midtrain.Run
 function Run:watch(path)
-  if path and not mid.exists(path) then error(("run:watch: there is no file '%s'"):format(path), 2) end
+  if path and not mid.exists(path) then
+    error(("run:watch: there is no file '%s'"):format(path), 2)
+  end
   fields(self).watched = path and { path = path }
   return self
 end
 
---- Names what looks wrong in the last steps, with the metric that shows it and what to try.
----@return midtrain.Finding[]
-function Run:doctor()
-  local findings = doctor.examine(self.history)
-  print(doctor.describe(findings, #self.history))
-  return findings
-end
-
---- Shows completions of the last step: what was predicted, what was true, what it earned.
----@param count integer? 4
-function Run:samples(count)
-  local own = fields(self)
-  local logged = own.logged["completions.jsonl"] or own.logged["samples.jsonl"]
-  if not logged then return print "no step was taken yet, or none that samples" end
-  print(samples.describe(logged, count or 4))
-end
-
---- Plots a metric of this run and of another one, such as a fork.
----@param other midtrain.Run
----@param name string? reward
-function Run:compare(other, name)
-  name = name or "reward"
-  local series = {}
-  for i, one in ipairs { self, other } do
-    local values = {}
-    for t, metrics in ipairs(one.history) do values[t] = metrics[name] or 0 / 0 end
-    local last = values[#values]
-    series[i] = {
-      name = ("%s%s"):format(i == 1 and "this" or "other", last and (" %.3g"):format(last) or ""),
-      values = values,
-    }
-  end
-  require "midtrain.plot" (series, { x_label = "step", title = name })
-end
+-- How a run is looked at: views.lua.
+Run.plot, Run.compare, Run.samples, Run.doctor =
+  views.plot, views.compare, views.samples, views.doctor
 
 --- Adds a line to a file of the run's folder; those of the last step are kept at hand, too.
 ---@param file string
@@ -465,23 +441,6 @@ function Run:record(file, entry)
   if not last or last[1].step ~= entry.step then last = {} end
   last[#last + 1], own.logged[file] = entry, last
   if own.out then journal.append(own.out .. "/" .. file, entry) end
-end
-
---- Plots metrics over the steps.
----@param names string[]|string
----@param given table? see plot.lua
-function Run:plot(names, given)
-  local known, series = {}, {}
-  for _, metrics in ipairs(self.history) do
-    for name in pairs(metrics) do known[name] = true end
-  end
-  for i, name in ipairs(type(names) == "table" and names or { names or "reward" }) do
-    if next(known) and not known[name] then error(options.unknown("run:plot", name, known, "metric"), 2) end
-    local values = {}
-    for t, metrics in ipairs(self.history) do values[t] = metrics[name] or 0 / 0 end
-    series[i] = { name = name, values = values }
-  end
-  require "midtrain.plot" (series, given or { x_label = "step" })
 end
 
 --- The progress line.

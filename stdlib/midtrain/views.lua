@@ -1,0 +1,79 @@
+-- How people look at a run: plots, completions, what seems wrong. Methods of every run (run.lua).
+
+local doctor = require "midtrain.doctor"
+local options = require "midtrain.options"
+
+local views = {}
+
+-- Lines of completions.jsonl as text: where, what was predicted and true, what it earned, and the
+-- completion itself.
+local function describe(logged, count)
+  local lines = {}
+  for i = 1, math.min(count, #logged) do
+    local s = logged[i]
+    local parts = { ("step %d"):format(s.step) }
+    if s.tier then parts[#parts + 1] = s.tier end
+    if s.target then
+      parts[#parts + 1] = ("predicted %s, true %q"):format(
+        s.prediction and ("%q"):format(s.prediction) or "nothing", s.target)
+    end
+    if s.gold then
+      parts[#parts + 1] = ("answered %s, gold %s"):format(s.answer or "nothing", s.gold)
+    end
+    parts[#parts + 1] = s.reward and ("reward %.2f"):format(s.reward) or "no reward"
+    lines[#lines + 1] = table.concat(parts, " · ")
+    lines[#lines + 1] = "  " .. s.text:gsub("\n", "\n  ")
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Names what looks wrong in the last steps, with the metric that shows it and what to try.
+---@return midtrain.Finding[]
+function views.doctor(self)
+  local findings = doctor.examine(self.history)
+  print(doctor.describe(findings, #self.history))
+  return findings
+end
+
+--- Shows completions of the last step: what was predicted, what was true, what it earned.
+---@param count integer? 4
+function views.samples(self, count)
+  local logged = self.logged["completions.jsonl"] or self.logged["samples.jsonl"]
+  if not logged then return print "no step was taken yet, or none that samples" end
+  print(describe(logged, count or 4))
+end
+
+-- A metric over the steps of a run.
+local function series(one, name, title)
+  local values = {}
+  for t, metrics in ipairs(one.history) do values[t] = metrics[name] or 0 / 0 end
+  return { name = title, values = values }
+end
+
+--- Plots metrics over the steps.
+---@param names string[]|string
+---@param given table? see plot.lua
+function views.plot(self, names, given)
+  local known, list = {}, {}
+  for _, metrics in ipairs(self.history) do
+    for name in pairs(metrics) do known[name] = true end
+  end
+  for i, name in ipairs(type(names) == "table" and names or { names or "reward" }) do
+    if next(known) and not known[name] then
+      error(options.unknown("run:plot", name, known, "metric"), 2)
+    end
+    list[i] = series(self, name, name)
+  end
+  require "midtrain.plot" (list, given or { x_label = "step" })
+end
+
+--- Plots a metric of this run and of another one, such as a fork.
+---@param other midtrain.Run
+---@param name string? reward
+function views.compare(self, other, name)
+  name = name or "reward"
+  require "midtrain.plot" ({ series(self, name, "this"), series(other, name, "other") },
+    { x_label = "step", title = name })
+end
+
+return views
