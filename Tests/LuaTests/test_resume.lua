@@ -152,11 +152,12 @@ function tests.only_the_newest_checkpoints_are_kept()
 end
 
 function tests.a_fork_repeats_its_run_and_leaves_it_alone()
-  local run = rmt()
+  local out = scratch.path()
+  local run = rmt { out = out }
   run:step(2)
   swap(run)
   run:step(1)
-  local same, other = run:fork(), run:fork()
+  local same, other = run:fork(), run:fork { out = out .. "-other" }
   other.learning_rate = 0
   local expected = undisturbed()
   other:step(3)
@@ -168,6 +169,11 @@ function tests.a_fork_repeats_its_run_and_leaves_it_alone()
   end
   assert(weights(other.model) ~= weights(expected.model), "the other one went its own way")
   check.equal({ other.t, other.status, #other.history }, { 6, "done", 6 })
+  check.equal(#scratch.json_lines(out .. "-other/metrics.jsonl"), 3)
+  check.raises(function() run:fork { out = out } end, "already holds a run")
+  check.raises(function() run:fork { uot = out } end, "did you mean 'out'")
+  scratch.remove(out)
+  scratch.remove(out .. "-other")
 end
 
 return tests

@@ -10,6 +10,16 @@ import Testing
     #expect(outcome.status == 0)
   }
 
+  @Test func helpFollowsVariables() throws {
+    let code =
+      "b = mid.batch() list = { f = mid.budget.linear } local text = require 'midtrain.help'.text "
+      + "print(text 'b:segment') print(text 'list.f') print(text 'list.g')"
+    let output = try midtrain(["-e", code]).output
+    #expect(output.contains("batch:segment(ids"))
+    #expect(output.contains("list.f(given)\n  A straight line from `initial` at 0"))
+    #expect(output.contains("Nothing is called 'list.g'"))
+  }
+
   @Test func optionsComeInLuasOrder() throws {
     let home = Home()
     _ = try home.write("return { name = 'module' }", to: "helper.lua")

@@ -178,6 +178,23 @@ local function library_page(topic)
   return type(value) == "table" and module_page(value) or nil
 end
 
+-- What a name like `run.fork` or `model:generate` stands for, from what its variable holds.
+local function variable_page(topic)
+  local first, rest = topic:match "^([%a_][%w_]*)([.:].+)$"
+  local value = first and rawget(_G, first)
+  for part in (rest or ""):gmatch "[.:]([%a_][%w_]*)" do
+    local type_name = type(value) == "userdata" and getmetatable(value)
+    if type(type_name) == "string" then
+      for _, entry in ipairs(help.members(type_name)) do
+        if short_name(entry) == part then return page(entry) end
+      end
+    end
+    local ok, member = pcall(function() return value[part] end)
+    value = ok and member or nil
+  end
+  return type(value) == "function" and source_page(value, topic) or nil
+end
+
 local function pages_named(name)
   local found = {}
   for _, entry in ipairs(help.entries()) do
@@ -204,7 +221,7 @@ function help.text(topic)
   end
   if kind ~= "string" then return "A " .. kind .. "; help knows functions, objects and names." end
 
-  local text = library_page(topic) or pages_named(topic)
+  local text = library_page(topic) or variable_page(topic) or pages_named(topic)
   if text then return text end
   local members = help.members(topic)
   if #members > 0 then return list(topic .. "; ?name tells more.", members) end

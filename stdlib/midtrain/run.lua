@@ -408,9 +408,10 @@ function Run:fork(given)
   local holding = own.status == "running" and coroutine.running() ~= own.thread
   if holding then self:pause() end
   local shared = own.policy.shared and own.policy.shared() or {}
-  local fork = own.policy.new(options.merged(own.policy.options, shared, {
-    model = own.model:copy { dtype = "f32" }, out = o.out, resume = false,
-  }))
+  local given_to_fork = options.merged(own.policy.options, shared,
+    { model = own.model:copy { dtype = "f32" }, resume = false })
+  given_to_fork.out = o.out
+  local fork = own.policy.new(given_to_fork)
   resume.copy(own, fields(fork))
   if holding then self:resume() end
   return fork

@@ -27,12 +27,13 @@ local function describe(logged, count)
   return table.concat(lines, "\n")
 end
 
---- Names what looks wrong in the last steps, with the metric that shows it and what to try.
+--- Names what looks wrong in the last steps, with the metric that shows it and what to try: a list
+--- that prints itself.
 ---@return midtrain.Finding[]
 function views.doctor(self)
-  local findings = doctor.examine(self.history)
-  print(doctor.describe(findings, #self.history))
-  return findings
+  local findings, steps = doctor.examine(self.history), #self.history
+  return setmetatable(findings,
+    { __tostring = function() return doctor.describe(findings, steps) end })
 end
 
 --- Shows completions of the last step: what was predicted, what was true, what it earned.
