@@ -25,12 +25,13 @@ local defaults = {
   documents = 4000, -- to train on
   evaluated = 400, -- positions of the evaluation
   pretrain_steps = 3500,
-  coldstart_steps = 600,
+  coldstart_steps = 300,
   steps = 200, -- of each method
   documents_per_step = 48,
   num_generations = 8,
   max_completion_length = 48,
   budget = 40, -- B_0; the paper's 800 → 160 at this length
+  min_budget = 10, -- B_min; a terse thought of the small world
   learning_rate = 1e-4,
   curve_every = 20,
 }
@@ -51,7 +52,8 @@ end
 -- The world of chained arithmetic, and a transformer from scratch that can compute in small steps.
 local function small_world(o)
   local dir = o.out .. "/start"
-  local docs = mid.chain.generate(o.documents, { seed = 1 })
+  -- Half of the lines are worked, as in pre-training: what next-token prediction can learn from.
+  local docs = mid.chain.generate(o.documents, { seed = 1, worked = 0.5 })
   local others = mid.chain.generate(200, { seed = 1, first = 1000001 })
   local function of_results(model, texts)
     local ids = mid.documents.encode(model.tokenizer, texts, 512)
@@ -152,7 +154,8 @@ local results = mid.comparison.run {
   out = o.out, methods = mid.arguments.names(o.methods), seeds = seeds, curve_every = o.curve_every,
   rmt = {
     entropies = world.entropies, prompt = world.prompt, steps = o.steps,
-    budget = mid.budget.exponential { initial = o.budget }, learning_rate = o.learning_rate,
+    budget = mid.budget.exponential { initial = o.budget, minimum = o.min_budget },
+    learning_rate = o.learning_rate,
     documents_per_step = o.documents_per_step, num_generations = o.num_generations,
     max_completion_length = o.max_completion_length, temperature = 1,
   },

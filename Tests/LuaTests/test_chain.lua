@@ -14,7 +14,7 @@ return {
   worked_lines_are_right = function()
     local seen = { terse = 0, verbose = 0 }
     for _, text in ipairs(chain.generate(90, { seed = 1, worked = 1 })) do
-      for question, start, rest, steps, result in text:gmatch "(%l):a(%d)([^=\n]*)=~~~(%g-)=(%d)\n" do
+      for question, start, rest, steps, result in text:gmatch "(%l):a(%d)([^~\n]*)~~~~(%g-)=(%d)\n" do
         local value, i, pattern = math.tointeger(start), 0, "^"
         for label, operation, operand in rest:gmatch "(%l)([+*])(%d)" do
           i = i + 1
@@ -39,7 +39,7 @@ return {
   end,
 
   results_of_plain_lines_are_found = function()
-    local text = "v:a3b+5=8\np:a3b+5=~~~b8=0\np:a2b*3=0\n"
+    local text = "v:a3b+5=8\np:a3b+5~~~~b8=0\np:a2b*3=0\n"
     check.equal(chain.results(text), { 9, 35 })
     local H = {}
     for i = 1, #text do H[i] = i end

@@ -53,15 +53,6 @@ local function timeless(history)
   return list
 end
 
-local function silently(f)
-  local printed, original = {}, print
-  print = function(...) printed[#printed + 1] = table.concat({ ... }, " ") end
-  local ok, result = pcall(f)
-  print = original
-  if not ok then error(result, 0) end
-  return result, table.concat(printed, "\n")
-end
-
 -- Changes while it trains: a number, a schedule that closes over another, a table.
 local function swap(run)
   run.temperature = 0.9
@@ -86,7 +77,7 @@ function tests.a_resumed_run_is_one_that_never_stopped()
   swap(first)
   -- The last step is after the last checkpoint: it is taken again.
   first:step(3)
-  local run, said = silently(function() return rmt { out = out, save_steps = 2, resume = true } end)
+  local said, run = check.printed(function() return rmt { out = out, save_steps = 2, resume = true } end)
   assert(said:find("going on after step 4 of 6", 1, true), said)
   check.equal({ run.t, run.status, #run.history, run.temperature }, { 4, "ready", 4, 0.9 })
   check.equal(run.budget(3, 6), 6)
@@ -109,7 +100,7 @@ function tests.a_damaged_checkpoint_is_passed_over()
     local file <close> = assert(io.open(newest, "w"))
     file:write(bytes:sub(1, #bytes // 2))
   end
-  local run, said = silently(function() return rmt { out = out, resume = true } end)
+  local said, run = check.printed(function() return rmt { out = out, resume = true } end)
   check.equal(run.t, 2)
   assert(said:find("step-4 cannot be used, trying the one before", 1, true), said)
   local expected = rmt()
@@ -122,7 +113,7 @@ end
 function tests.without_a_checkpoint_it_starts_anew()
   local out = scratch.path()
   rmt({ out = out }):step(3)
-  local run, said = silently(function() return rmt { out = out, resume = true } end)
+  local said, run = check.printed(function() return rmt { out = out, resume = true } end)
   assert(said:find("no checkpoint yet; starting anew", 1, true), said)
   check.equal({ run.t, #scratch.json_lines(out .. "/metrics.jsonl") }, { 0, 0 })
   scratch.remove(out)
@@ -136,7 +127,7 @@ function tests.what_does_not_belong_is_refused()
   check.raises(function() rmt { out = out } end, "already holds a run", "resume = true")
   check.raises(function() rmt { resume = true } end, "resume needs the run's folder")
   check.raises(function() rmt { out = out, resume = out .. "/nowhere" } end, "cannot go on from")
-  check.raises(function() silently(function() rmt { out = out, resume = true, seed = 9 } end) end,
+  check.raises(function() check.printed(function() rmt { out = out, resume = true, seed = 9 } end) end,
     "no checkpoint in")
   check.raises(function()
     mid.ntp { model = model(), docs = docs, out = out, resume = out .. "/checkpoints/step-1" }

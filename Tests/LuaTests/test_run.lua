@@ -177,16 +177,6 @@ local function write(path, text)
   file:write(text)
 end
 
--- What `f` prints.
-local function printed(f)
-  local lines, original = {}, print
-  print = function(...) lines[#lines + 1] = table.concat({ ... }, " ") end
-  local ok, problem = pcall(f)
-  print = original
-  if not ok then error(problem, 0) end
-  return table.concat(lines, "\n")
-end
-
 function tests.a_watched_file_steers_the_run()
   local path = scratch.path()
   write(path, "return { width = 7 }")
@@ -207,7 +197,7 @@ function tests.a_watched_file_steers_the_run()
     ["error 'no'"] = "no",
   } do
     write(path, text)
-    local said = printed(function() run:step() end)
+    local said = check.printed(function() run:step() end)
     assert(said:find("changes nothing", 1, true) and said:find(problem, 1, true), said)
     check.equal(seen[#seen], 5)
   end
@@ -223,13 +213,13 @@ function tests.completions_of_the_last_step_are_at_hand()
       })
     end
   end)
-  check.equal(printed(function() run:samples() end), "no step was taken yet, or none that samples")
+  check.equal(check.printed(function() run:samples() end), "no step was taken yet, or none that samples")
   run:step(2)
-  check.equal(printed(function() run:samples() end), table.concat({
+  check.equal(check.printed(function() run:samples() end), table.concat({
     'step 2 · easy · predicted "6", true "6" · reward 1.00', "  thought 1 of 2", "  more",
     'step 2 · easy · predicted nothing, true "6" · no reward', "  thought 2 of 2", "  more",
   }, "\n"))
-  local said = printed(function() run:samples(1) end)
+  local said = check.printed(function() run:samples(1) end)
   assert(not said:find("thought 2", 1, true), said)
   check.equal(#run:doctor(), 0)
   check.equal(tostring(run:doctor()), "nothing looks wrong in the last 2 steps")

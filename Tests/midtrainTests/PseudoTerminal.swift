@@ -70,6 +70,23 @@ func midtrain(
     errors: try String(contentsOfFile: files[2], encoding: .utf8))
 }
 
+/// Lua that makes `model`, tiny and random, and `tiny`, options of `mid.rmt` with it that take milliseconds a step.
+let tinyRun = """
+  local model = mid.from_config({
+    model_type = "llama", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2,
+    num_key_value_heads = 1, vocab_size = 260, max_position_embeddings = 256, rms_norm_eps = 1e-5, rope_theta = 10000,
+    tie_word_embeddings = true, eos_token_id = 256, initializer_range = 0.2,
+  }, { tokenizer = mid.chain.tokenizer(settings.out .. "-tokenizer"), seed = 5 })
+  local tiny = {
+    model = model, docs = mid.chain.generate(12, { seed = 3, lines = 2 }), seed = 2, budget = 12,
+    prompt = mid.chain_tasks.words, documents_per_step = 2, max_completion_length = 8, num_generations = 3,
+    learning_rate = 1e-2, out = settings.out, resume = settings.resume,
+    -- It writes no boxes; lengths differ.
+    reward = function(s) return s.ids[1] % 7 + #s.ids end,
+  }
+
+  """
+
 /// The metrics of a run without what a clock measured, a line for each step.
 func timelessMetrics(_ path: String) throws -> [String] {
   try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map { line in

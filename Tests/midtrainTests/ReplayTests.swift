@@ -3,33 +3,24 @@ import Foundation
 import Testing
 
 @Suite struct ReplayTests {
-  private static let script = """
-    local model = mid.from_config({
-      model_type = "llama", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2,
-      num_key_value_heads = 1, vocab_size = 260, max_position_embeddings = 256, rms_norm_eps = 1e-5, rope_theta = 10000,
-      tie_word_embeddings = true, eos_token_id = 256, initializer_range = 0.2,
-    }, { tokenizer = mid.chain.tokenizer(settings.out .. "-tokenizer"), seed = 5 })
-    local run = mid.rmt {
-      model = model, docs = mid.chain.generate(12, { seed = 3, lines = 2 }), steps = 150, seed = 2, budget = 12,
-      prompt = mid.chain_tasks.words, documents_per_step = 2, positions_per_document = 1, num_generations = 2,
-      max_completion_length = 8, learning_rate = 1e-3, out = settings.out, save_steps = 50, progress = false,
-      reward = function(s) return s.ids[1] % 7 + #s.ids end,
-    }
-    run:start()
-    local changes = {
-      function(x) run.budget = 5 + math.floor(20 * x) end,
-      function(x) run.lambda = x end,
-      function(x) run.learning_rate = function(t, T) return 1e-3 * x * (1 - t / T) end end,
-      function(x) run.curriculum = { x / 2, (1 - x) / 2, 0.5 } end,
-      function(x) run.temperature = 0.5 + x end,
-      function(x) local base = 3 run.reward = function(s) return x * s.ids[1] % base + #s.ids end end,
-    }
-    for i = 1, 100 do
-      mid.sleep(0.03 * math.random())
-      changes[math.random(#changes)](math.random())
-    end
-    run:wait()
-    """
+  private static let script =
+    tinyRun + """
+      local run = mid.rmt(mid.options.merged(tiny, { steps = 150, save_steps = 50, progress = false }))
+      run:start()
+      local changes = {
+        function(x) run.budget = 5 + math.floor(20 * x) end,
+        function(x) run.lambda = x end,
+        function(x) run.learning_rate = function(t, T) return 1e-3 * x * (1 - t / T) end end,
+        function(x) run.curriculum = { x / 2, (1 - x) / 2, 0.5 } end,
+        function(x) run.temperature = 0.5 + x end,
+        function(x) local base = 3 run.reward = function(s) return x * s.ids[1] % base + #s.ids end end,
+      }
+      for i = 1, 100 do
+        mid.sleep(0.03 * math.random())
+        changes[math.random(#changes)](math.random())
+      end
+      run:wait()
+      """
 
   @Test func everyChangeIsRepeated() throws {
     let home = Home()

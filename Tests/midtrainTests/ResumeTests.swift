@@ -4,20 +4,13 @@ import Glibc
 import Testing
 
 @Suite struct ResumeTests {
-  private static let script = """
-    local model = mid.from_config({
-      model_type = "llama", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2, num_attention_heads = 2,
-      num_key_value_heads = 1, vocab_size = 260, max_position_embeddings = 256, rms_norm_eps = 1e-5, rope_theta = 10000,
-      tie_word_embeddings = true, eos_token_id = 256, initializer_range = 0.2,
-    }, { tokenizer = mid.chain.tokenizer(settings.out .. "-tokenizer"), seed = 5 })
-    local run = mid.rmt {
-      model = model, docs = mid.chain.generate(12, { seed = 3, lines = 2 }), steps = 30, seed = 2, budget = 12,
-      prompt = mid.chain_tasks.words, documents_per_step = 2, positions_per_document = 2, num_generations = 3,
-      max_completion_length = 10, learning_rate = 1e-2, out = settings.out, save_steps = 1, save_total_limit = 2,
-      resume = settings.resume, reward = function(s) return s.ids[1] % 7 + #s.ids end,
-    }
-    if run.t < run.T then run:step(run.T) end
-    """
+  private static let script =
+    tinyRun + """
+      local run = mid.rmt(mid.options.merged(tiny, {
+        steps = 30, positions_per_document = 2, save_steps = 1, save_total_limit = 2,
+      }))
+      if run.t < run.T then run:step(run.T) end
+      """
 
   /// $MIDTRAIN_KILLS more of them, for a long test by hand.
   @Test func killedAtRandomMoments() throws {

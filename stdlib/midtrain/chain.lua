@@ -1,11 +1,11 @@
 -- A small world in which reasoning helps: lines of chained arithmetic with single digits.
 --
 --   v:a3b+5c*7d+6e+4=6                                 the last digit after the last operation
---   v:a3b+5c*7d+6e+4=~~~b8c6d2e6=6                     the same, worked: the digit after each operation
---   v:a3b+5c*7d+6e+4=~~~b3+5=8c8*7=6d6+6=2e2+4=6=6     worked, every operation written out
+--   v:a3b+5c*7d+6e+4~~~~b8c6d2e6=6                     the same, worked: the digit after each operation
+--   v:a3b+5c*7d+6e+4~~~~b3+5=8c8*7=6d6+6=2e2+4=6=6     worked, every operation written out
 --
--- The marks stand for what comes between a line and a thought in a prompt, as many tokens: small
--- transformers look things up by distance. For the same reason a line does not mix both ways.
+-- The marks stand for what comes between a line and a thought in a prompt, sign included, as many
+-- tokens: small transformers look things up by distance. For the same reason no line mixes both ways.
 --
 -- What stands before the sign is given: nobody can predict it. What follows can be computed, step
 -- by step, but not in one look. A line asks for the digit itself (v: ten results, hard), for what
@@ -79,7 +79,7 @@ function chain.generate(count, given)
       local text = given_part(generator, o.operations)
       local steps, result = work(text, generator:choice { 0, 1 }, 0, generator)
       local is_worked = generator:uniform() < o.worked
-      lines[i] = ("%s=%s%d\n"):format(text, is_worked and ("~~~%s="):format(steps) or "", result)
+      lines[i] = ("%s%s=%d\n"):format(text, is_worked and "~~~~" .. steps or "", result)
     end
     documents[d] = table.concat(lines)
   end

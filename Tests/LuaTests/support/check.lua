@@ -54,4 +54,14 @@ function check.raises(f, ...)
   end
 end
 
+--- What f prints, line by line, and what it returns.
+function check.printed(f)
+  local lines, original = {}, print
+  print = function(...) lines[#lines + 1] = table.concat({ ... }, " ") end
+  local ok, result = pcall(f)
+  print = original
+  if not ok then error(result, 0) end
+  return table.concat(lines, "\n"), result
+end
+
 return check
