@@ -38,6 +38,7 @@ local modules = {
   questions = "prompts that ask questions, many in one batch",
   random = "counter-based random numbers",
   replay = "a script's runs once more, with every change, and compared",
+  report = "a run as one HTML page",
   resume = "a run's way back to a checkpoint, and its forks",
   reward = "match and length rewards",
   rmt = "reinforcement mid-training",

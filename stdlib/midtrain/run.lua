@@ -430,8 +430,9 @@ function Run:watch(path)
 end
 
 -- How a run is looked at: views.lua.
-Run.plot, Run.compare, Run.samples, Run.doctor =
-  views.plot, views.compare, views.samples, views.doctor
+for _, name in ipairs { "plot", "compare", "samples", "doctor", "report" } do
+  Run[name] = views[name]
+end
 
 --- Adds a line to a file of the run's folder; those of the last step are kept at hand, too.
 ---@param file string

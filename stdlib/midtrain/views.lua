@@ -2,6 +2,7 @@
 
 local doctor = require "midtrain.doctor"
 local options = require "midtrain.options"
+local report = require "midtrain.report"
 
 local views = {}
 
@@ -75,6 +76,19 @@ function views.compare(self, other, name)
   name = name or "reward"
   require "midtrain.plot" ({ series(self, name, "this"), series(other, name, "other") },
     { x_label = "step", title = name })
+end
+
+--- Writes the run as one HTML page: what looks wrong, charts, changes, completions, settings.
+---@param path string? report.html in the run's folder if absent
+---@return string path
+function views.report(self, path)
+  path = path or self.out and self.out .. "/report.html"
+  if not path then
+    error("run:report: the run has no folder; say where to write: run:report \"report.html\"", 2)
+  end
+  local file <close> = assert(io.open(path, "w"))
+  file:write(report.html(self))
+  return path
 end
 
 return views

@@ -37,6 +37,7 @@ local function parse(text, at)
     local result, close = {}, c == "{" and "}" or "]"
     at = text:find("%S", at + 1)
     while text:sub(at, at) ~= close do
+      if at > #text then error "json: unexpected end" end
       local item, key
       item, at = parse(text, at)
       if c == "{" then
@@ -52,6 +53,7 @@ local function parse(text, at)
   elseif c == '"' then
     local stop = at + 1
     while text:sub(stop, stop) ~= '"' do
+      if stop > #text then error "json: unexpected end" end
       stop = stop + (text:sub(stop, stop) == "\\" and 2 or 1)
     end
     local s = text:sub(at + 1, stop - 1):gsub("\\u(%x%x%x%x)", function(hex)
