@@ -7,8 +7,7 @@ import Model
 
 extension Registry {
   /// `mid.clock`, `mid.exists`, `mid.list`, `mid.mkdir`, `mid.rename`, `mid.remove`, `mid.hold_termination`,
-  /// `mid.is_terminated`, `mid.memory`, `mid.info`,
-  /// `mid.version`.
+  /// `mid.release_termination`, `mid.is_terminated`, `mid.memory`, `mid.info`, `mid.version`.
   package func addSystem() {
     value("version", midtrainVersion)
 
@@ -92,19 +91,28 @@ extension Registry {
     function(
       "hold_termination",
       """
-      Holds SIGTERM, or no longer: held, the signal is noted (`is_terminated`) and whoever holds it ends the process \
-      when its work is saved; a second signal ends it at once. Gives how many hold it then.
-      """,
-      [Parameter("hold", "boolean")], returns: "integer", example: "mid.hold_termination(true)"
-    ) { call in
-      try call.return(Int(clua_hold_termination(call[1].boolean() ? 1 : -1)))
+      Holds SIGTERM until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process \
+      when its work is saved. A second signal ends it at once.
+      """, example: "mid.hold_termination()"
+    ) { _ in
+      clua_hold_termination(1)
+      return .none
     }
 
     function(
-      "is_terminated", "Whether SIGTERM came while it was held.", returns: "boolean",
-      example: "if mid.is_terminated() then run:checkpoint() end"
+      "release_termination",
+      "Holds SIGTERM no longer. Can be a metatable's `__close`, which an interrupt does not keep from its work.",
+      example: "local held <close> = setmetatable({}, { __close = mid.release_termination })"
+    ) { _ in
+      clua_hold_termination(-1)
+      return .none
+    }
+
+    function(
+      "is_terminated", "Whether SIGTERM came while it was held, and how many hold it now.",
+      returns: "boolean, integer", example: "if mid.is_terminated() then run:checkpoint() end"
     ) { call in
-      try call.return(clua_is_terminated() != 0)
+      try call.return(clua_is_terminated() != 0, Int(clua_hold_termination(0)))
     }
 
     function(

@@ -77,6 +77,21 @@ import Testing
     #expect(try timelessMetrics(path) == timelessMetrics(home.path + "/calm/metrics.jsonl"))
   }
 
+  /// A step that Ctrl-C ended does not keep SIGTERM from ending the process.
+  @Test func anInterruptedStepHoldsNothing() throws {
+    let home = Home()
+    let text =
+      "settings = { out = '\(home.path)/run' }\n" + tinyRun
+      + "run = mid.rmt(mid.options.merged(tiny, { steps = 100000 }))"
+    let terminal = try PseudoTerminal(["-i", home.write(text, to: "run.lua")], home: home)
+    terminal.enter("run:step(100000)")
+    try terminal.expect("step 3/100000")
+    terminal.control("C")
+    try terminal.expect("interrupted")
+    terminal.enter("print('holders: ' .. select(2, mid.is_terminated()))")
+    try terminal.expect("holders: 0")
+  }
+
   private func compare(_ home: Home) throws {
     let (calm, killed) = (home.path + "/calm", home.path + "/killed")
     #expect(try timelessMetrics(killed + "/metrics.jsonl") == timelessMetrics(calm + "/metrics.jsonl"))

@@ -32,13 +32,19 @@ end
 
 local describe
 
+-- The name of a module; nil for anything else.
+local function module_name(value)
+  for name, module in pairs(package.loaded) do
+    if module == value then return name end
+  end
+end
+
 -- What a function closes over may be nothing, a module, or an object that no text can make again.
 local function describe_upvalue(value, depth)
   if value == nil then return { ["nil"] = true } end
   local kind = type(value)
-  for name, module in pairs(kind == "table" and package.loaded or {}) do
-    if module == value then return { module = name } end
-  end
+  local module = kind == "table" and module_name(value)
+  if module then return { module = module } end
   if kind == "userdata" or kind == "thread" or kind == "table" and getmetatable(value) then
     return { object = tostring(value) }
   end
@@ -71,9 +77,7 @@ end
 local function describe_table(value, depth)
   local metatable = getmetatable(value)
   if metatable then return tostring(value) end
-  for _, module in pairs(package.loaded) do
-    if module == value then return nil end
-  end
+  if module_name(value) then return nil end
   local copy, is_list = {}, #value > 0
   for key, item in pairs(value) do
     -- JSON has lists and objects with names, and nothing between them.

@@ -4,6 +4,7 @@
 
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
+local resume = require "midtrain.resume"
 
 local replay = {}
 
@@ -96,8 +97,9 @@ end
 
 -- The checkpoints that both have, and whether one differs.
 local function weights_difference(before, after)
-  local compared, there = 0, after .. "/checkpoints"
-  for _, name in ipairs(mid.exists(there) and mid.list(there) or {}) do
+  local names, there = resume.names(after)
+  local compared = 0
+  for _, name in ipairs(names) do
     local old = ("%s/checkpoints/%s/model.safetensors"):format(before, name)
     local new = ("%s/%s/model.safetensors"):format(there, name)
     if mid.exists(old) and mid.exists(new) then

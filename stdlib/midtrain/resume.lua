@@ -6,12 +6,21 @@ local mid = require "midtrain.native"
 
 local resume = {}
 
+--- What is in the checkpoints' folder of a run, and that folder.
+---@param out string
+---@return string[] names, string dir
+function resume.names(out)
+  local dir = out .. "/checkpoints"
+  return mid.exists(dir) and mid.list(dir) or {}, dir
+end
+
 --- The checkpoints of a run's folder, newest first. One that was not finished has another name.
 ---@param out string
 ---@return string[] folders
 function resume.checkpoints(out)
-  local dir, steps = out .. "/checkpoints", {}
-  for _, name in ipairs(mid.exists(dir) and mid.list(dir) or {}) do
+  local names, dir = resume.names(out)
+  local steps = {}
+  for _, name in ipairs(names) do
     local step = math.tointeger(name:match "^step%-(%d+)$")
     if step then steps[#steps + 1] = step end
   end
@@ -66,11 +75,12 @@ end
 ---@param from boolean|string
 function resume.from(own, from)
   local folders = type(from) == "string" and { from } or resume.checkpoints(own.out)
-  local dir, found = own.out .. "/checkpoints", nil
-  for _, name in ipairs(mid.exists(dir) and mid.list(dir) or {}) do
+  local names, checkpoints = resume.names(own.out)
+  for _, name in ipairs(names) do
     -- What a run wrote when it was killed.
-    if name:find "%.tmp$" then mid.remove(dir .. "/" .. name) end
+    if name:find "%.tmp$" then mid.remove(checkpoints .. "/" .. name) end
   end
+  local found
   for _, dir in ipairs(folders) do
     local ok, problem = pcall(read, own, dir)
     if ok then

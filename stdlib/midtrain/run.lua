@@ -158,13 +158,12 @@ end
 
 local function take_step(self)
   local own = fields(self)
-  if own.watched and not own.changes then
-    watch.update(own.watched, function(name, value) assign(self, name, value) end,
-      function(name, value) checked(own, name, value, 0) end)
-  end
   if own.changes then
     replay.apply(own.changes, own.t + 1,
       function(name, value) own[name], own.pending[name] = value, true end)
+  elseif own.watched then
+    watch.update(own.watched, function(name, value) assign(self, name, value) end,
+      function(name, value) checked(own, name, value, 0) end)
   end
   apply_knobs(own)
   own.timings = {}
@@ -195,7 +194,8 @@ local function advance(self, last, pausable)
   local own = fields(self)
   local thread = own.thread
   own.status, own.error, own.thread = "running", nil, coroutine.running()
-  mid.hold_termination(true)
+  mid.hold_termination()
+  local held <close> = setmetatable({}, { __close = mid.release_termination })
   local ok, message = xpcall(function()
     while own.t < last and not own.stopping and not mid.is_terminated() do
       if pausable and own.pausing then
@@ -209,8 +209,9 @@ local function advance(self, last, pausable)
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
   end, debug.traceback)
   own.thread = thread
+  local is_terminated, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
-  if mid.hold_termination(false) == 0 and ok and mid.is_terminated() then
+  if ok and is_terminated and holders == 1 then
     io.stderr:write(("run: ended by SIGTERM after step %d%s\n"):format(own.t,
       own.out and ", which is saved; resume = true goes on" or "; without out nothing is saved"))
     os.exit(143)

@@ -83,8 +83,8 @@ void clua_clear_interrupt(void);
 // True when the native operation that calls this should stop: an interrupt for one on the Lua thread, a
 // cancelled job for one on the worker thread.
 int clua_should_stop(void);
-// SIGTERM: while anybody holds it, it is noted and ends nothing; a second one does. `change` is 1 or -1; gives how
-// many hold it then.
+// SIGTERM: while anybody holds it, it is noted and ends nothing; a second one does. `change` is 1, -1 or 0; gives
+// how many hold it then.
 int clua_hold_termination(int change);
 int clua_is_terminated(void);
 void clua_become_worker(void);      // the calling thread is the worker: no signals here

@@ -14,8 +14,9 @@ function fake.no_grad(f) return f() end
 
 -- Files and jobs ---------------------------------------------------------------------------------
 
-function fake.hold_termination() return 0 end
-function fake.is_terminated() return false end
+function fake.hold_termination() end
+function fake.release_termination() end
+function fake.is_terminated() return false, 0 end
 function fake.clock() return os.clock() end
 function fake.mkdir(path) assert(os.execute(("mkdir -p '%s'"):format(path))) end
 function fake.rename(from, to) assert(os.rename(from, to)) end
