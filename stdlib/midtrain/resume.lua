@@ -29,6 +29,15 @@ function resume.checkpoints(out)
   return steps
 end
 
+--- Removes all but the newest checkpoints.
+---@param out string
+---@param limit integer how many stay; 0: all
+function resume.prune(out, limit)
+  for i, old in ipairs(limit > 0 and resume.checkpoints(out) or {}) do
+    if i > limit then mid.remove(old) end
+  end
+end
+
 -- JSON has no numbers that are not finite; they were written as Lua prints them.
 local function numbers(metrics)
   for name, value in pairs(metrics or {}) do
@@ -94,6 +103,10 @@ function resume.from(own, from)
   end
   if not found and #folders > 0 then
     error(("%s: no checkpoint in '%s' can be used"):format(own.name, own.out), 0)
+  end
+  -- It may have been killed between saving one and removing another. A damaged one does not count.
+  if found and found == folders[1] and from == true then
+    resume.prune(own.out, own.policy.options.save_total_limit)
   end
   if not found then print(("run: %s has no checkpoint yet; starting anew"):format(own.out)) end
   own.history = {}

@@ -389,11 +389,7 @@ function Run:checkpoint()
   local dir = ("%s/checkpoints/step-%d"):format(own.out, own.t)
   if mid.exists(dir) then return end
   self:save(dir)
-  local limit = own.policy.options.save_total_limit
-  if limit == 0 then return end
-  for i, old in ipairs(resume.checkpoints(own.out)) do
-    if i > limit then mid.remove(old) end
-  end
+  resume.prune(own.out, own.policy.options.save_total_limit)
 end
 
 --- A second future from the same state: a run of its own that has taken the same steps, with a copy
