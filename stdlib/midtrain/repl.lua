@@ -2,6 +2,8 @@
 -- native.
 
 local help = require "midtrain.help"
+local mid = require "midtrain.native"
+local output = require "midtrain.output"
 local show = require "midtrain.show"
 
 local repl = {}
@@ -21,32 +23,22 @@ end
 -- Prints the help for a name, function or object.
 function repl.help(topic) print(help.text(topic)) end
 
+-- Compiles an input: a function; nil and what is wrong; or nil alone when it is the beginning of something. An
+-- expression's function returns its values. `=expression` and `?name` are inputs, too.
+function repl.compile(text, name)
+  local topic = text:match "^%s*%?%s*(.-)%s*$"
+  if topic then return function() repl.help(topic) end end
+  local code = text:gsub("^%s*=", "return ", 1)
+  local f, _, is_beginning = mid.compile("return " .. text, name, text)
+  if f then return f end
+  local g, problem, is_incomplete = mid.compile(code, name)
+  if g or not (is_incomplete or is_beginning) then return g, problem end
+end
+
 -- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the last character, so
 -- that the line that a person types can be put aside.
 function repl.guard_output(before)
-  local plain_print, plain_write = print, io.write
-  local methods = debug.getmetatable(io.stdout).__index
-  local file_write = methods.write
-
-  function print(...)
-    before "\n"
-    return plain_print(...)
-  end
-
-  local function announce(...)
-    local last = select(-1, "", ...)
-    before(tostring(last):sub(-1))
-  end
-
-  function io.write(...)
-    if io.output() == io.stdout then announce(...) end
-    return plain_write(...)
-  end
-
-  function methods.write(file, ...)
-    if file == io.stdout or file == io.stderr then announce(...) end
-    return file_write(file, ...)
-  end
+  output.observe(function(text) before(text:sub(-1)) end)
 end
 
 -- ---- Completion. Raw access only: looking must never run a script's code.
