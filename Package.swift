@@ -43,6 +43,6 @@ let package = Package(
       name: "TrainTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
       swiftSettings: native),
     .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
-    .testTarget(name: "midtrainTests", dependencies: ["midtrain"], swiftSettings: native),
+    .testTarget(name: "midtrainTests", dependencies: ["midtrain", "Script"], swiftSettings: native),
   ]
 )

@@ -16,7 +16,8 @@ extension Registry {
         Parameter("folder", "string", "made with mode 700; the socket in it has mode 600"),
         Parameter("answer", "fun(client: Client, line: string)"),
       ],
-      returns: "Server", example: "server = mid.serve(\"runs/first/.attach\", function(client, line) client:send(line) end)"
+      returns: "Server",
+      example: "server = mid.serve(\"runs/first/.attach\", function(client, line) client:send(line) end)"
     ) { call in
       guard call[2].isFunction else { throw call[2].mismatch("function") }
       let answer = LuaReference(call.lua, call[2].index)
@@ -53,9 +54,14 @@ extension Registry {
 
     function(
       "traceback", "A message with the calls that led here, each line with its source text; for xpcall.",
-      [Parameter("message", "any")], returns: "string", example: "print(select(2, xpcall(f, mid.traceback)))"
+      [
+        Parameter("message", "any"),
+        Parameter("level", "integer", "where it begins: 1 is the caller", default: .integer(1)),
+      ], returns: "string", example: "print(select(2, xpcall(f, mid.traceback)))"
     ) { call in
-      try call.return(errorMessage(call.lua, call[1].index) + call.state.traceback(of: call.lua, from: 1))
+      try call.return(
+        errorMessage(call.lua, call[1].index)
+          + call.state.traceback(of: call.lua, from: Int32(call[2].integer(min: 0, max: 1000))))
     }
 
     type(Server.self, "Server") { type in
@@ -66,8 +72,10 @@ extension Registry {
     }
 
     type(Client.self, "Client") { type in
-      type.method("send", "Sends a line; one that does not read what it is sent is dropped.", [Parameter("line", "string")])
-      { client, call in
+      type.method(
+        "send", "Sends a line; one that does not read what it is sent is dropped.",
+        [Parameter("line", "string")]
+      ) { client, call in
         try client.send(call[1].bytes())
         return .none
       }

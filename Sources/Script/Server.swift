@@ -46,7 +46,9 @@ package final class Server: LuaObject {
   /// What to wait for.
   var descriptors: [pollfd] {
     [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
-      + clients.map { pollfd(fd: $0.descriptor, events: Int16($0.hasUnread ? POLLIN | POLLOUT : POLLIN), revents: 0) }
+      + clients.map {
+        pollfd(fd: $0.descriptor, events: Int16($0.hasUnread ? POLLIN | POLLOUT : POLLIN), revents: 0)
+      }
   }
 
   /// Reads and writes what can be without waiting, and runs no Lua.
@@ -107,9 +109,9 @@ package final class Client: LuaObject {
 
   func nextLine() -> [UInt8]? { lines.isEmpty ? nil : lines.removeFirst() }
 
-  /// Sends a line, now or when the client has read what came before.
+  /// Sends a line, now or when the client has read what came before. What a cancelled job still says is dropped.
   func send(_ line: [UInt8]) {
-    guard isOpen else { return }
+    guard isOpen, job?.isCancelled != true else { return }
     unread += line
     unread.append(10)
     write()

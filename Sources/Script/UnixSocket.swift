@@ -18,7 +18,8 @@ package enum UnixSocket {
         throw ScriptError("\(folder): another process listens there")
       }
       unlink(place)
-      return try withSocket(flags: Int32(SOCK_NONBLOCK.rawValue), at: place, named: folder) { descriptor, address, length in
+      return try withSocket(flags: Int32(SOCK_NONBLOCK.rawValue), at: place, named: folder) {
+        descriptor, address, length in
         // A socket is made with the modes that the mask leaves; the folder keeps others away before it is changed.
         guard bind(descriptor, address, length) == 0, chmod(place, 0o600) == 0,
           Glibc.listen(descriptor, backlog) == 0
@@ -39,7 +40,9 @@ package enum UnixSocket {
     var credentials: (pid: pid_t, user: uid_t, group: gid_t) = (0, .max, .max)  // struct ucred
     var length = socklen_t(MemoryLayout.size(ofValue: credentials))
     let peerCredentials: Int32 = 17  // SO_PEERCRED
-    guard getsockopt(descriptor, SOL_SOCKET, peerCredentials, &credentials, &length) == 0 else { return false }
+    guard getsockopt(descriptor, SOL_SOCKET, peerCredentials, &credentials, &length) == 0 else {
+      return false
+    }
     return credentials.user == geteuid() || credentials.user == 0
   }
 

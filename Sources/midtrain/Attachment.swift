@@ -160,7 +160,9 @@ final class Attachment {
   private func send(bytes: [UInt8]) {
     var rest = (bytes + [10])[...]
     while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+      let count = rest.withUnsafeBytes {
+        Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+      }
       if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { return }
     }
   }

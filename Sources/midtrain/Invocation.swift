@@ -73,7 +73,9 @@ struct Invocation {
         let folder = try argument(of: word)
         command = .set(folder)
         settings = try words[(index + 1)...].map { try Self.setting($0, of: "set") }
-        guard index + 1 < words.count else { throw ScriptError("set needs settings after the folder: budget=120") }
+        guard index + 1 < words.count else {
+          throw ScriptError("set needs settings after the folder: budget=120")
+        }
         index = words.count
       case _ where word.hasPrefix("-e"): steps.append(.execute(try value(of: "-e", word.dropFirst(2))))
       case _ where word.hasPrefix("-l"): steps.append(.require(try value(of: "-l", word.dropFirst(2))))

@@ -42,7 +42,7 @@ end
 
 -- A traceback without what is below the client's own code.
 local function traceback(message)
-  return (mid.traceback(message):gsub("\n  %[C%]: in [^\n]*'xpcall'\n[^\n]*attach%.lua.*$", ""))
+  return (mid.traceback(message, 2):gsub("\n  %[C%]: in [^\n]*'xpcall'\n[^\n]*attach%.lua.*$", ""))
 end
 
 -- Runs an input, or keeps it if it is only a beginning. What it prints goes to the client.
@@ -126,7 +126,9 @@ function attach.serve(run, out)
     if not readable or type(message) ~= "table" then
       return send(client, { problem = "a message is one JSON object on one line" })
     end
-    answer(session, client, message)
+    -- Whatever a message holds, it is the client's affair.
+    local answered, problem = pcall(answer, session, client, message)
+    if not answered then send(client, { problem = problem }) end
   end)
   if ok then return server end
   io.stderr:write(("run: nobody can attach: %s\n"):format(server))

@@ -20,14 +20,16 @@ function repl.show(...)
   print(table.concat(texts, "\t"))
 end
 
--- Prints the help for a name, function or object.
-function repl.help(topic) print(help.text(topic)) end
+-- Prints the help for a name, function or object; see help.text.
+function repl.help(topic, environment) print(help.text(topic, environment)) end
 
 -- Compiles an input: a function; nil and what is wrong; or nil alone when it is the beginning of something. An
 -- expression's function returns its values. `=expression` and `?name` are inputs, too.
 function repl.compile(text, name)
   local topic = text:match "^%s*%?%s*(.-)%s*$"
-  if topic then return function() repl.help(topic) end end
+  if topic then
+    return mid.compile(("require('midtrain.repl').help(%q, _ENV)"):format(topic), name, text)
+  end
   local code = text:gsub("^%s*=", "return ", 1)
   local f, _, is_beginning = mid.compile("return " .. text, name, text)
   if f then return f end
