@@ -45,8 +45,10 @@ local modules = {
   rollout = "options of sampling",
   run = "what every training run shares",
   scoring = "from rollouts to advantages and metrics",
+  series = "what plots draw: series and bars",
   svg = "plots as SVG files",
   tasks = "accuracy on questions with known answers",
+  terminal = "colours in the terminal",
   views = "how people look at a run",
   watch = "a file that steers a run",
 }
