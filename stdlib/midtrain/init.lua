@@ -25,6 +25,7 @@ local modules = {
   eval = "accuracy of next-token prediction by tier, perplexity",
   grpo = "post-training by GRPO with verifiable rewards",
   guard = "calls of a script's function that may fail or never end",
+  heat = "text coloured by a value for each token",
   journal = "what a run writes down",
   methods = "the rows of the paper's table as options of rmt",
   ntp = "next-token prediction: pre-training, and the baseline",
