@@ -11,12 +11,15 @@ final class Prompt {
   private var isAskingToLeave = false
   private var isOver = false
   private lazy var editor = LineEditor(
-    historyPath: Self.historyPath, complete: { [unowned self] in complete($0) })
+    historyPath: Self.historyPath, complete: { [unowned self] in complete($0, $1) })
 
   init(_ state: LuaState) { self.state = state }
 
   /// Serves the person until they leave.
   func run() {
+    protect {
+      try state.withStack { _ in try state.call("midtrain.repl", "begin", arguments: 0, results: 0) }
+    }
     if isTerminal { runTerminal() } else { runPipe() }
   }
 
@@ -123,10 +126,11 @@ final class Prompt {
       return
     }
     if isTerminal { editor.remember(line) }
-    if pending.isEmpty, let topic = helpTopic(line) {
+    if pending.isEmpty, let (function, argument) = special(line) {
       protect {
         try state.withStack {
-          try $0.push(topic); try state.call("midtrain.repl", "help", arguments: 1)
+          try $0.push(argument)
+          try state.call("midtrain.repl", function, arguments: 1)
         }
       }
       return
@@ -139,10 +143,11 @@ final class Prompt {
     protect { try state.withStack { try evaluate(on: $0) } }
   }
 
-  /// `?name`
-  private func helpTopic(_ line: String) -> String? {
+  /// The function of Lua's part that a line of its own form is for: `?name`, `!command`.
+  private func special(_ line: String) -> (function: String, argument: String)? {
     let text = line.trimmed
-    return text.hasPrefix("?") ? String(text.dropFirst()).trimmed : nil
+    guard let function = ["?": "help", "!": "shell"][text.prefix(1)] else { return nil }
+    return (function, String(text.dropFirst()).trimmed)
   }
 
   private func evaluate(on stack: Stack) throws {
@@ -210,11 +215,12 @@ final class Prompt {
     }
   }
 
-  private func complete(_ word: String) -> [String] {
+  private func complete(_ word: String, _ before: String) -> [String]? {
     state.withStack { stack in
       do {
         try stack.push(word)
-        try state.call("midtrain.repl", "complete", arguments: 1, results: 1)
+        try stack.push(pending.isEmpty ? before : pending + "\n" + before)
+        try state.call("midtrain.repl", "complete", arguments: 2, results: 1)
       } catch {
         return []
       }

@@ -23,6 +23,7 @@ local modules = {
   documents = "documents as token ids and the trunk of a step's forest",
   entropy = "difficulty tiers from next-token entropies",
   eval = "accuracy of next-token prediction by tier, perplexity",
+  functions = "what is known of a function",
   grpo = "post-training by GRPO with verifiable rewards",
   guard = "calls of a script's function that may fail or never end",
   heat = "text coloured by a value for each token",
