@@ -13,7 +13,7 @@ local with_stand_in = {
   "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "heat", "journal", "ntp", "objective", "options", "plot", "posttrain", "prompt",
   "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
-local with_engine = { "complete", "engine", "guard", "help", "objective", "repl", "resume", "show" }
+local with_engine = { "complete", "engine", "guard", "help", "objective", "repl", "resume", "show", "stubs" }
 
 local passed, failures = 0, {}
 
