@@ -30,7 +30,8 @@ let package = Package(
     .target(
       name: "Script", dependencies: ["CLua", "Train", "Model", "Tensor", "Text", "Kernels"],
       swiftSettings: native),
-    .executableTarget(name: "midtrain", dependencies: ["Script", "CReadline"], swiftSettings: native),
+    .executableTarget(
+      name: "midtrain", dependencies: ["Script", "Text", "CReadline"], swiftSettings: native),
 
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: native),
     .testTarget(name: "KernelsTests", dependencies: ["TestSupport", "Kernels"], swiftSettings: native),
@@ -43,6 +44,6 @@ let package = Package(
       name: "TrainTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
       swiftSettings: native),
     .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
-    .testTarget(name: "midtrainTests", dependencies: ["midtrain"], swiftSettings: native),
+    .testTarget(name: "midtrainTests", dependencies: ["midtrain", "Script"], swiftSettings: native),
   ]
 )

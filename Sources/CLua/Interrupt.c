@@ -39,18 +39,34 @@ static void arm(lua_State *L) {
   lua_sethook(L, stop, level > 1 ? LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT : LUA_MASKCOUNT, 1);
 }
 
+// Ends a wait of the main loop.
+static void wake_up(void) {
+  int saved = errno;
+  uint64_t one = 1;
+  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
+  errno = saved;
+}
+
+static atomic_int holders;     // how many will end the process by themselves when they can
+static atomic_int terminated;  // the signal that asked for it
+static atomic_int attended;    // a person sits at a prompt
+
 static void pressed(int signal) {
   if (!pthread_equal(pthread_self(), lua_thread)) {
     pthread_kill(lua_thread, signal);  // some library's thread caught it
     return;
   }
-  int saved = errno;
-  atomic_fetch_add(&presses, 1);
-  arm(atomic_load(&running));
-  uint64_t one = 1;
-  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
-  errno = saved;
+  int none = 0;
+  // Where nobody could go on afterwards, what must be saved is saved first; the second press does not wait.
+  if (!atomic_load(&holders) || atomic_load(&attended)
+      || !atomic_compare_exchange_strong(&terminated, &none, signal)) {
+    atomic_fetch_add(&presses, 1);
+    arm(atomic_load(&running));
+  }
+  wake_up();
 }
+
+void clua_set_attended(void) { atomic_store(&attended, 1); }
 
 int clua_wake_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
@@ -85,20 +101,15 @@ void clua_stop_worker(int stop) { atomic_store(&worker_stop, stop); }
 
 // ---- SIGTERM
 
-static atomic_int holders;     // how many will end the process by themselves when they can
-static atomic_int terminated;
-
 static void terminate(int signal) {
-  if (atomic_exchange(&terminated, 1)) {  // again: somebody is in a hurry
+  int none = 0;
+  if (!atomic_compare_exchange_strong(&terminated, &none, signal)) {  // again: somebody is in a hurry
     struct sigaction usual = { .sa_handler = SIG_DFL };
     sigaction(SIGTERM, &usual, NULL);
     raise(signal);
     return;
   }
-  int saved = errno;
-  uint64_t one = 1;
-  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
-  errno = saved;
+  wake_up();
 }
 
 int clua_hold_termination(int change) {
@@ -112,6 +123,27 @@ int clua_hold_termination(int change) {
 }
 
 int clua_is_terminated(void) { return atomic_load(&terminated); }
+
+// ---- Giving way
+
+static int (*ask_preemption)(lua_State *L);
+
+static void give_way(lua_State *L, lua_Debug *debug) {
+  (void)debug;
+  int answer = ask_preemption(L);
+  if (answer == CLUA_PREEMPT_END) {
+    lua_sethook(L, give_way, LUA_MASKCOUNT, 1);
+    lua_pushliteral(L, "cancelled");
+    lua_error(L);
+  }
+  if (answer == CLUA_PREEMPT_YIELD && lua_isyieldable(L)) lua_yield(L, 0);
+}
+
+// About a millisecond of Lua code. Coroutines that `co` makes get the hook, too.
+void clua_preempt(lua_State *co, int (*ask)(lua_State *L)) {
+  ask_preemption = ask;
+  lua_sethook(co, give_way, LUA_MASKCOUNT, 100000);
+}
 
 // ---- Switching coroutines
 

@@ -6,6 +6,7 @@ extension Registry {
     let registry = Registry()
     registry.addSystem()
     registry.addJobs()
+    registry.addServer()
     registry.addTensors()
     registry.addText()
     registry.addData()

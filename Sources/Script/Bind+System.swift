@@ -91,8 +91,8 @@ extension Registry {
     function(
       "hold_termination",
       """
-      Holds SIGTERM until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process \
-      when its work is saved. A second signal ends it at once.
+      Holds SIGTERM, and Ctrl-C where there is no prompt, until `release_termination`: it is noted (`is_terminated`), \
+      and whoever holds it ends the process when its work is saved. A second signal ends it at once.
       """, example: "mid.hold_termination()"
     ) { _ in
       clua_hold_termination(1)
@@ -101,7 +101,7 @@ extension Registry {
 
     function(
       "release_termination",
-      "Holds SIGTERM no longer. Can be a metatable's `__close`, which an interrupt does not keep from its work.",
+      "Holds the signals no longer. Can be a metatable's `__close`, which an interrupt does not keep from its work.",
       example: "local held <close> = setmetatable({}, { __close = mid.release_termination })"
     ) { _ in
       clua_hold_termination(-1)
@@ -109,10 +109,12 @@ extension Registry {
     }
 
     function(
-      "is_terminated", "Whether SIGTERM came while it was held, and how many hold it now.",
-      returns: "boolean, integer", example: "if mid.is_terminated() then run:checkpoint() end"
+      "is_terminated", "The signal that came while it was held, SIGTERM or SIGINT, and how many hold it now.",
+      returns: "string?, integer", example: "if mid.is_terminated() then run:checkpoint() end"
     ) { call in
-      try call.return(clua_is_terminated() != 0, Int(clua_hold_termination(0)))
+      let signal = clua_is_terminated()
+      let name: String? = signal == 0 ? nil : signal == SIGINT ? "SIGINT" : "SIGTERM"
+      return try call.return(name, Int(clua_hold_termination(0)))
     }
 
     function(

@@ -30,6 +30,14 @@ package struct Stack {
   /// The number of values on the stack.
   package var count: Int32 { lua_gettop(lua) }
 
+  /// The string on top, if it is one.
+  package var topString: String? { lua_type(lua, -1) == LUA_TSTRING ? string(lua, -1) : nil }
+
+  package var topIsFunction: Bool { lua_type(lua, -1) == LUA_TFUNCTION }
+
+  /// Takes values off the top.
+  package func drop(_ count: Int32) { lua_settop(lua, -count - 1) }
+
   /// The strings of the list on top; nil when there is no list.
   package var topStrings: [String]? {
     guard lua_type(lua, -1) == LUA_TTABLE, lua_checkstack(lua, 1) != 0 else { return nil }

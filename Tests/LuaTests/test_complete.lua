@@ -107,6 +107,8 @@ function tests.runs()
   check.equal(words("run:bud", "", globals), {}, "a schedule is no method")
   check.equal(words("run.pend", "", globals), {}, "what only the run itself uses")
   check.equal(words("dr", 'run.loss_type = "', globals), { "dr_grpo" })
+  check.equal(words("tempe", "run:set { ", globals), { "temperature" })
+  check.equal(words("dr", 'run:set { loss_type = "', globals), { "dr_grpo" })
   check.equal(words("rew", 'run:plot { "', globals), {}, "no metrics yet")
   run:step()
   assert(has(words("rew", 'run:plot { "', globals), "rewards/match/mean") or
@@ -114,6 +116,15 @@ function tests.runs()
   check.equal(words("completions/mean_l", 'run:plot { "reward", "', globals), { "completions/mean_length" })
   check.equal(words("grad", 'run:compare(other, "', globals), { "grad_norm" })
   check.equal(words("heig", 'run:plot("reward", { ', globals), { "height" })
+end
+
+-- A client of a run has variables of its own, in front of the globals.
+function tests.an_environment_comes_first()
+  local environment = setmetatable({ own = { field = 1 } }, { __index = _G })
+  check.equal(complete.words("own.f", "", environment), { "own.field" })
+  check.equal(complete.words("own", "", environment), { "own" })
+  check.equal(complete.words("mid.cloc", "", environment), { "mid.clock" })
+  check.equal(complete.words("own.f", ""), {})
 end
 
 -- What a table or an object does when it is asked for a field is a script's code.

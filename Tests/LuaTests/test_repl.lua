@@ -27,11 +27,6 @@ function tests.time_gives_results_and_says_what_they_took()
   check.raises(function() repl.time "6 *" end, "unexpected symbol near")
 end
 
-function tests.a_shell_command_that_fails_says_so()
-  check.equal(check.printed(function() repl.shell "true" end), "")
-  check.equal(check.printed(function() repl.shell "exit 3" end), "(exit status 3)")
-end
-
 function tests.help_knows_what_only_the_prompt_has()
   for _, name in ipairs { "time(f, [...])", "!command", "?name" } do
     assert(help.text():find(name, 1, true), name)

@@ -21,6 +21,15 @@ function tests.texts_in_tables()
   check.equal(show.format { ("ä"):rep(500) }, ('{\n  "%s"… 200 more bytes\n}'):format(("ä"):rep(400)))
 end
 
+function tests.many_texts_and_objects_in_tables()
+  local documents = {}
+  for i = 1, 12 do documents[i] = ("d"):rep(100) end
+  local text = show.format(documents)
+  assert(text:find(('\n  "%s"… 30 more bytes,\n'):format(("d"):rep(70)), 1, true), text)
+  assert(select(2, text:gsub("\n", "")) == 13, text)
+  check.equal(show.format { w = mid.tensor { { 1, 2 }, { 3, 4 } } }, "{ w = Tensor [2, 2] f32 }")
+end
+
 function tests.depth_and_length_are_capped()
   check.equal(show.format { { { { { 1 } } } } }, "{ { { { {…} } } } }")
   local list = {}

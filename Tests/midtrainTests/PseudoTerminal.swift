@@ -142,11 +142,16 @@ final class PseudoTerminal {
   }
 
   deinit {
-    if process > 0 {
-      kill(process, SIGKILL)
-      waitpid(process, nil, 0)
-    }
+    kill()
     close(master)
+  }
+
+  /// Kills the program.
+  func kill() {
+    guard process > 0 else { return }
+    Glibc.kill(process, SIGKILL)
+    waitpid(process, nil, 0)
+    process = 0
   }
 
   /// Types text as it is; `\r` is Enter, `\t` Tab.

@@ -299,6 +299,9 @@ mid.corpus = require "midtrain.corpus"
 --- group advantages
 mid.advantage = require "midtrain.advantage"
 
+--- how other programs reach a run
+mid.attach = require "midtrain.attach"
+
 --- how people look at a run
 mid.views = require "midtrain.views"
 
@@ -331,6 +334,9 @@ mid.chain_tasks = require "midtrain.chain_tasks"
 
 --- reinforcement mid-training
 mid.rmt = require "midtrain.rmt"
+
+--- settings that change while a run trains
+mid.knobs = require "midtrain.knobs"
 
 --- supervised stage that teaches a small model the answer format
 mid.coldstart = require "midtrain.coldstart"
@@ -376,6 +382,9 @@ mid.doctor = require "midtrain.doctor"
 
 --- what plots draw: series and bars
 mid.series = require "midtrain.series"
+
+--- what scripts write, on its way to the terminal
+mid.output = require "midtrain.output"
 
 --- Prints help: the overview, or that for a name, a function or an object.
 ---@param topic any

@@ -65,14 +65,14 @@ local function field(value, name)
   end
 end
 
--- The value of a name like `mid.svg.lines`, and that of what it belongs to.
-local function resolve(name)
-  local value, owner = _G, nil
+-- The value of a name like `mid.svg.lines`, whose first part is a field of `scope`.
+local function resolve(name, scope)
+  local value = scope
   for part in name:gmatch "[^.:]+" do
-    owner, value = value, field(value, part)
+    value = field(value, part)
     if value == nil then return nil end
   end
-  return value, owner
+  return value
 end
 
 -- Fields that a run shows, besides its knobs and methods.
@@ -124,13 +124,25 @@ local function words_of(type)
   return #words > 0 and words or nil
 end
 
+-- What can be assigned to a run.
+local function knobs_of(run)
+  local found = {}
+  for name, option in next, rawget(run, "specification") do
+    if option.knob then found[name] = option.choices or false end
+  end
+  return found
+end
+
 -- The options of the table that is being written, by name: what each can be, if that is some words.
-local function options_here(stack)
+local function options_here(stack, scope)
   local open = stack[#stack]
   if not open or open.kind ~= "{" then return nil end
   local name = call_of(stack)
   local position = open.head and 1 or name and stack[#stack - 1].commas + 1
-  local callee = name and resolve(name)
+  local receiver = name and name:match "^(.+):set$"
+  local run = receiver and fields_of_run(resolve(receiver, scope))
+  if run then return knobs_of(run) end
+  local callee = name and resolve(name, scope)
   local entry = known(callee, "entry") or type(callee) == "function" and functions.entry(callee)
   local found = {}
   if entry then
@@ -144,11 +156,11 @@ local function options_here(stack)
   local specification = options.of(callee)
   if not specification then return nil end
   -- Of a function's parameters `given` is the one with options.
-  local receiver = name:find ":" and 1 or 0
+  local hidden = name:find ":" and 1 or 0
   if type(callee) == "table" then
-    callee, receiver = rawget(debug.getmetatable(callee) or {}, "__call"), 1
+    callee, hidden = rawget(debug.getmetatable(callee) or {}, "__call"), 1
   end
-  local parameter = type(callee) == "function" and debug.getlocal(callee, position + receiver)
+  local parameter = type(callee) == "function" and debug.getlocal(callee, position + hidden)
   if parameter ~= "given" then return nil end
   for option, details in next, specification do found[option] = details.choices or false end
   return found
@@ -207,7 +219,7 @@ local function metrics(run)
 end
 
 -- What can stand in a string that was opened behind this code; nil for files.
-local function in_string(stack, text, start)
+local function in_string(stack, scope, text, start)
   local open = stack[#stack]
   local is_first = open and open.kind == "(" and open.commas == 0
   local call = code.name_at_end(text) or is_first and open.head
@@ -218,13 +230,13 @@ local function in_string(stack, text, start)
   end
   call = call or call_of(stack)
   local receiver, method = (call or ""):match "^(.+):([%w_]+)$"
-  local run = receiver and fields_of_run(resolve(receiver))
+  local run = receiver and fields_of_run(resolve(receiver, scope))
   if run and (method == "plot" or method == "compare") then return metrics(run) end
-  local here = options_here(stack)
+  local here = options_here(stack, scope)
   if here then return open.is_fresh and here[open.key] or nil end
   -- run.loss_type = "…"
   local owner, knob = text:match "([%a_][%w_.]*)%.([%a_][%w_]*)%s*==?%s*$"
-  run = owner and fields_of_run(resolve(owner))
+  run = owner and fields_of_run(resolve(owner, scope))
   local option = run and rawget(run, "specification")[knob]
   return option and option.choices or nil
 end
@@ -233,24 +245,26 @@ end
 --- in order; nil where a file's name belongs.
 ---@param word string inside of a string, all of it so far
 ---@param before string? with the lines before this one
+---@param environment table? where variables are looked up first
 ---@return string[]?
-function complete.words(word, before)
+function complete.words(word, before, environment)
   before = before or ""
+  local scope = environment or _G
   if before:find "^%s*!" then return nil end
   local stack, open, at = code.scan(before)
   if open == "long" then return {} end
   if open then
-    local names = in_string(stack, before:sub(1, at - 1), word)
+    local names = in_string(stack, scope, before:sub(1, at - 1), word)
     return names and matching(names, word)
   end
 
   -- The right side of a concatenation is a word of its own.
   local left = word:match "^.*%.%." or ""
   local path, separator, start = word:sub(#left + 1):match "^(.-)([.:]?)([%w_]*)$"
-  local names, value = {}, _G
+  local names, value = {}, scope
   local around = stack[#stack]
   local is_key = separator == "" and around and around.is_fresh and not around.key
-  local here = is_key and options_here(stack)
+  local here = is_key and options_here(stack, scope)
   if here then
     for name in next, here do
       if not around.given[name] then names[#names + 1] = name end
@@ -260,7 +274,7 @@ function complete.words(word, before)
   end
   if separator ~= "" then
     if path == "" or path:find "[^%w_.:]" then return {} end
-    value = resolve(path)
+    value = resolve(path, scope)
     if value == nil then return {} end
   else
     table.move(code.keywords, 1, #code.keywords, 1, names)

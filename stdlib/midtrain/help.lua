@@ -202,9 +202,9 @@ local function library_page(topic)
 end
 
 -- What a name like `run.fork` or `model:generate` stands for, from what its variable holds.
-local function variable_page(topic)
+local function variable_page(topic, environment)
   local first, rest = topic:match "^([%a_][%w_]*)([.:].+)$"
-  local value = first and rawget(_G, first)
+  local value = first and (rawget(environment or _G, first) or rawget(_G, first))
   for part in (rest or ""):gmatch "[.:]([%a_][%w_]*)" do
     local type_name = type(value) == "userdata" and getmetatable(value)
     if type(type_name) == "string" then
@@ -228,8 +228,9 @@ local function pages_named(name)
   return #found > 0 and table.concat(found, "\n\n") or nil
 end
 
---- The help text for a name, a function or an object; nothing for the overview.
-function help.text(topic)
+--- The help text for a name, a function or an object; nothing for the overview. Variables are looked
+--- up in an environment first, if it is given.
+function help.text(topic, environment)
   if topic == nil then return overview() end
   local kind = type(topic)
   if kind == "function" then
@@ -245,7 +246,7 @@ function help.text(topic)
   end
   if kind ~= "string" then return "A " .. kind .. "; help knows functions, objects and names." end
 
-  local text = library_page(topic) or variable_page(topic) or pages_named(topic)
+  local text = library_page(topic) or variable_page(topic, environment) or pages_named(topic)
   if text then return text end
   local members = help.members(topic)
   if #members > 0 then return list(topic .. "; ?name tells more.", members) end

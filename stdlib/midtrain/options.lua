@@ -86,7 +86,7 @@ local function show(value)
 end
 
 --- One value, converted and checked. `level` is the stack level to blame: 2, the default, blames
---- the caller of the function that calls this.
+--- the caller of the function that calls this; 0 blames nobody.
 ---@param where string
 ---@param name string
 ---@param value any
@@ -94,7 +94,7 @@ end
 ---@param level integer?
 ---@return any
 function options.value(where, name, value, option, level)
-  level = (level or 2) + 1
+  level = level == 0 and 0 or (level or 2) + 1
   if value ~= nil and option.convert then value = option.convert(value) end
   if value == nil then
     if option.required then error(("%s: option '%s' is required"):format(where, name), level) end

@@ -4,6 +4,7 @@
 local complete = require "midtrain.complete"
 local help = require "midtrain.help"
 local mid = require "midtrain.native"
+local output = require "midtrain.output"
 local show = require "midtrain.show"
 
 local repl = { complete = complete.words }
@@ -27,13 +28,6 @@ function repl.time(f, ...)
     seconds < 1 and ("%.3g ms"):format(seconds * 1e3) or ("%.2f s"):format(seconds),
     left < 0 and "−" or "+", bytes(math.abs(left)), bytes(after.peak)))
   return table.unpack(results, 1, results.n)
-end
-
---- Runs a shell command, whose output shows as it is; says its exit status if that is not 0.
-function repl.shell(command)
-  io.stdout:flush()
-  local ok, how, status = os.execute(command)
-  if not ok then print(("(%s %d)"):format(how == "exit" and "exit status" or how, status)) end
 end
 
 help.document {
@@ -75,35 +69,27 @@ function repl.show(...)
   print(table.concat(texts, "\t"))
 end
 
---- Prints the help for a name, function or object.
-function repl.help(topic) print(help.text(topic)) end
+--- Prints the help for a name, function or object; see help.text.
+function repl.help(topic, environment) print(help.text(topic, environment)) end
+
+--- Compiles an input: a function; nil and what is wrong; or nil alone when it is the beginning of
+--- something. An expression's function returns its values. `=expression` and `?name` are inputs, too.
+function repl.compile(text, name)
+  local topic = text:match "^%s*%?%s*(.-)%s*$"
+  if topic then
+    return mid.compile(("require('midtrain.repl').help(%q, _ENV)"):format(topic), name, text)
+  end
+  local code = text:gsub("^%s*=", "return ", 1)
+  local f, _, is_beginning = mid.compile("return " .. text, name, text)
+  if f then return f end
+  local g, problem, is_incomplete = mid.compile(code, name)
+  if g or not (is_incomplete or is_beginning) then return g, problem end
+end
 
 --- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the
 --- last character, so that the line that a person types can be put aside.
 function repl.guard_output(before)
-  local plain_print, plain_write = print, io.write
-  local methods = debug.getmetatable(io.stdout).__index
-  local file_write = methods.write
-
-  function print(...)
-    before "\n"
-    return plain_print(...)
-  end
-
-  local function announce(...)
-    local last = select(-1, "", ...)
-    before(tostring(last):sub(-1))
-  end
-
-  function io.write(...)
-    if io.output() == io.stdout then announce(...) end
-    return plain_write(...)
-  end
-
-  function methods.write(file, ...)
-    if file == io.stdout or file == io.stderr then announce(...) end
-    return file_write(file, ...)
-  end
+  output.observe(function(text) before(text:sub(-1)) end)
 end
 
 return repl

@@ -116,8 +116,9 @@ local function step(self, run, knobs, t)
 end
 
 local function line(m)
-  return ("B %s · reward %.2f (match %.2f) · len %.0f · loss %.3f"):format(m.budget or "–",
-    m.reward, m["rewards/match/mean"] or 0 / 0, m["completions/mean_length"], m.loss)
+  local match = m["rewards/match/mean"]
+  return ("B %s · reward %.2f%s · len %.0f · loss %.3f"):format(m.budget or "–", m.reward,
+    match and (" (match %.2f)"):format(match) or "", m["completions/mean_length"], m.loss)
 end
 
 local rmt = { specification = specification }

@@ -5,7 +5,9 @@
 -- A run is an empty proxy: reading it reaches its fields, knobs and methods, assigning to it is
 -- always seen, checked and journaled.
 
+local attach = require "midtrain.attach"
 local journal = require "midtrain.journal"
+local knobs = require "midtrain.knobs"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
 local replay = require "midtrain.replay"
@@ -41,6 +43,7 @@ run.specification = {
     { "boolean", "string" }, default = false,
     doc = "go on from the newest checkpoint in out, or from this one",
   },
+  attach = { "boolean", default = true, doc = "let `midtrain attach` and `midtrain set` reach it, in out" },
   progress = { "boolean", default = true, doc = "print a line per step" },
   learning_rate = {
     { "number", "function" }, default = 1e-6, min = 0, knob = true,
@@ -49,6 +52,10 @@ run.specification = {
   max_grad_norm = { "number", default = 1.0, min = 0, knob = true, doc = "0 = no clipping" },
   weight_decay = { "number", default = 0.01, min = 0, doc = "[D, RPT]" },
   adam_beta2 = { "number", default = 0.999, min = 0, max = 1, doc = "[D, RPT]" },
+  on_error = {
+    "string", default = "pause", choices = { "pause", "fallback" }, knob = true,
+    doc = "when a step fails: halt before it, or take back the change that made it fail",
+  },
   checkpointing = {
     "string", default = "auto", choices = { "auto", "off", "mlp", "block" }, knob = true,
     doc = "what the backward pass computes again; auto: as much as memory makes necessary",
@@ -67,28 +74,13 @@ local function fields(self)
   return own
 end
 
--- The value that a knob takes on, checked.
-local function checked(own, name, value, level)
-  local option = own.specification[name]
-  if not option or not option.knob then
-    if option or own[name] ~= nil then
-      error(("run: '%s' cannot be assigned"):format(name), level)
-    end
-    local knobs = {}
-    for known, candidate in pairs(own.specification) do
-      if candidate.knob then knobs[known] = true end
-    end
-    error(options.unknown("run", name, knobs), level)
-  end
-  return options.value("run", name, value, option, level)
-end
-
-local function assign(self, name, value)
-  local own = fields(self)
-  value = checked(own, name, value, 3)
+-- Assigns all knobs or none; errors blame a stack level, 0 nobody.
+local function assign(self, given, level)
+  local own, values = fields(self), {}
+  for name, value in pairs(given) do values[name] = knobs.checked(own, name, value, level == 0 and 0 or level + 1) end
   -- In a replay what the script, a file or a prompt changes is in the journal, with its step.
   if own.changes then return end
-  own[name], own.pending[name] = value, true
+  for name, value in pairs(values) do own[name], own.pending[name] = value, true end
 end
 
 ---@class midtrain.RunPolicy
@@ -111,7 +103,8 @@ function run.new(policy)
     name = policy.name, policy = policy, specification = policy.specification,
     model = o.model, t = 0, T = o.steps, seed = o.seed, out = replay.folder(o.out),
     changes = replay.changes(o.out),
-    status = "ready", history = {}, pending = {}, knobs = {}, timings = {}, logged = {}, num_tokens = 0,
+    status = "ready", history = {}, pending = {}, knobs = {}, previous = {}, fresh = {}, noting = {},
+    timings = {}, logged = {}, num_tokens = 0,
   }, Run)
   for name, option in pairs(policy.specification) do
     if option.knob then own[name], own.knobs[name] = o[name], o[name] end
@@ -129,30 +122,29 @@ function run.new(policy)
       script = replay.script(),
     })
   end
+  own.in_force = own.knobs
   own.optimizer = mid.adamw(o.model, {
     learning_rate = type(o.learning_rate) == "number" and o.learning_rate or 0,
     weight_decay = o.weight_decay, beta2 = o.adam_beta2,
   })
   if o.resume and (is_there or type(o.resume) == "string") then resume.from(own, o.resume) end
-  return setmetatable({}, {
-    __index = own, __newindex = assign, __name = "Run",
-    __tostring = function(self) return self:describe() end,
+  local self = setmetatable({}, {
+    __index = own, __newindex = function(self, name, value) assign(self, { [name] = value }, 3) end,
+    __name = "Run", __tostring = function(self) return self:describe() end,
   })
+  if own.out and o.attach then own.server = attach.serve(self, own.out) end
+  return self
 end
 
--- Puts what was assigned since the last step into force, and writes it down.
-local function apply_knobs(own)
-  local names = {}
-  for name in pairs(own.pending) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    if own.out then
-      journal.append(own.out .. "/journal.jsonl", {
-        step = own.t + 1, name = name,
-        old = journal.describe(own.knobs[name]), new = journal.describe(own[name]),
-      })
-    end
-    own.knobs[name], own.pending[name] = own[name], nil
+-- The policy's part of a step, tried again without a change that made it fail, if that is wanted.
+local function attempt(self)
+  local own = fields(self)
+  while true do
+    own.in_force, own.has_updated = knobs.in_force(own), false
+    local ok, result = xpcall(own.policy.step, debug.traceback, self, own.in_force, own.t)
+    if ok then return result end
+    local is_again = own.knobs.on_error == "fallback" and not own.has_updated
+    if not is_again or not knobs.fall_back(own, result) then error(result, 0) end
   end
 end
 
@@ -162,13 +154,13 @@ local function take_step(self)
     replay.apply(own.changes, own.t + 1,
       function(name, value) own[name], own.pending[name] = value, true end)
   elseif own.watched then
-    watch.update(own.watched, function(name, value) assign(self, name, value) end,
-      function(name, value) checked(own, name, value, 0) end)
+    watch.update(own.watched, function(given) assign(self, given, 0) end)
   end
-  apply_knobs(own)
-  own.timings = {}
+  knobs.apply(own)
+  own.timings, own.is_stepping = {}, true
+  local stepping <close> = setmetatable({}, { __close = function() own.is_stepping = false end })
   local started = mid.clock()
-  local metrics = own.policy.step(self, own.knobs, own.t)
+  local metrics = attempt(self)
   local seconds = mid.clock() - started
   own.t = own.t + 1
   own.num_tokens = own.num_tokens + metrics.num_tokens
@@ -209,15 +201,17 @@ local function advance(self, last, pausable)
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
   end, debug.traceback)
   own.thread = thread
-  local is_terminated, holders = mid.is_terminated()
+  local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
-  if ok and is_terminated and holders == 1 then
-    io.stderr:write(("run: ended by SIGTERM after step %d%s\n"):format(own.t,
+  if ok and signal and holders == 1 then
+    io.stderr:write(("run: ended by %s after step %d%s\n"):format(signal, own.t,
       own.out and ", which is saved; resume = true goes on" or "; without out nothing is saved"))
-    os.exit(143)
+    os.exit(signal == "SIGINT" and 130 or 143)
   end
   if not ok then
     own.status, own.error = "failed", message
+    -- What was learned up to here is not lost with the process. An interrupt stops this, too.
+    if own.t > 0 and not own.has_updated then pcall(self.checkpoint, self) end
     error(message, 0)
   end
 end
@@ -235,6 +229,10 @@ function Run:start()
   local own = fields(self)
   if own.status == "paused" then return self:resume() end
   check_can_start(own, "start")
+  if own.status == "failed" and own.has_updated then
+    print(("run: step %d had changed the weights before it failed; it comes on top of that")
+      :format(own.t + 1))
+  end
   own.stopping, own.pausing, own.status = false, false, "running"
   own.job = mid.spawn(function()
     advance(self, own.T, true)
@@ -272,13 +270,11 @@ function Run:pause()
   return self
 end
 
---- Goes on after a pause.
+--- Goes on after a pause, or after an error whose cause is mended: with the step that failed.
 ---@return midtrain.Run
 function Run:resume()
   local own = fields(self)
-  if own.status == "failed" then
-    error("run: it failed, it is not paused; mend what run.error says, then start()", 2)
-  end
+  if own.status == "failed" then return self:start() end
   own.pausing = false
   if own.status == "paused" then own.status = "running" end
   return self
@@ -345,13 +341,14 @@ end
 ---@param metrics table gets loss, grad_norm, learning_rate, skipped
 function Run:optimize(loss, metrics)
   local own = fields(self)
-  local rate = options.at("run", "learning_rate", own.knobs.learning_rate,
+  local rate = options.at("run", "learning_rate", own.in_force.learning_rate,
     { "number", required = true, min = 0 }, own.t, own.T, own.metrics)
   metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
   if metrics.loss ~= metrics.loss or math.abs(metrics.loss) == math.huge then return end
   own.optimizer:zero_grad()
   local limit = own.knobs.max_grad_norm
   self:time("backward", loss.backward, loss)
+  own.has_updated = true
   local result = self:time("optimizer", own.optimizer.step, own.optimizer,
     { learning_rate = rate, max_grad_norm = limit > 0 and limit or nil })
   metrics.grad_norm, metrics.skipped = result.grad_norm, result.skipped and 1 or 0
@@ -412,6 +409,15 @@ function Run:fork(given)
   resume.copy(own, fields(fork))
   if holding then self:resume() end
   return fork
+end
+
+--- Assigns several settings at once, all or none; they are in force from the next step.
+---@param given table<string, any>
+---@return midtrain.Run
+function Run:set(given)
+  if type(given) ~= "table" then error("run:set: expected a table of settings", 2) end
+  assign(self, given, 3)
+  return self
 end
 
 --- Reads a file before every step and assigns the settings in the table that it returns, whenever

@@ -4,8 +4,12 @@
 local code = require "midtrain.code"
 local functions = require "midtrain.functions"
 
--- Of a list of numbers inside of other tables, such as the ids of a completion, a few say enough.
-local show = { max_depth = 4, max_items = 40, max_inner_numbers = 6, max_text = 400, width = 100 }
+-- Of a list of numbers inside of other tables, such as the ids of a completion, a few say enough, and
+-- of each of many texts its beginning.
+local show = {
+  max_depth = 4, max_items = 40, max_inner_numbers = 6, max_text = 400, many = 8, max_of_many = 70,
+  width = 100,
+}
 
 -- Numbers before strings before the rest, each in order.
 local function before(a, b)
@@ -21,11 +25,11 @@ end
 
 local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
 
--- A text in quotes, on one line; bytes that are no text as \xNN.
-local function quote(text)
+-- A text in quotes, on one line, of at most so many characters; bytes that are no text as \xNN.
+local function quote(text, most)
   local left = 0
-  if #text > show.max_text then
-    local last = utf8.len(text) and (utf8.offset(text, show.max_text + 1) or #text + 1) - 1 or show.max_text
+  if #text > most then
+    local last = utf8.len(text) and (utf8.offset(text, most + 1) or #text + 1) - 1 or most
     left, text = #text - last, text:sub(1, last)
   end
   local quoted = '"' .. text:gsub('[%c"\\]', function(character)
@@ -60,16 +64,18 @@ end
 local function items_of(value, depth, seen)
   local items, length, left = {}, rawlen(value), 0
   local limit = limit_of(value, length, depth)
+  local most = length > show.many and show.max_of_many or show.max_text
   for i = 1, length do
     if #items < limit then
-      items[#items + 1] = format(rawget(value, i), depth + 1, seen)
+      items[#items + 1] = format(rawget(value, i), depth + 1, seen, most)
     else
       left = left + 1
     end
   end
   local keys = {}
   for key in next, value do
-    if not (math.type(key) == "integer" and key >= 1 and key <= length) then keys[#keys + 1] = key end
+    local is_shown = math.type(key) == "integer" and key >= 1 and key <= length
+    if not is_shown then keys[#keys + 1] = key end
   end
   table.sort(keys, before)
   limit = show.max_items + #items
@@ -100,8 +106,8 @@ local function format_table(value, depth, seen)
   local lines, current = {}, ""
   for i, item in ipairs(items) do
     local text = i < #items and item .. "," or item
-    if current ~= "" and
-      (#indent + length_of(current) + length_of(text) + 3 > show.width or text:find "\n" or current:find "\n") then
+    local is_long = #indent + length_of(current) + length_of(text) + 3 > show.width
+    if current ~= "" and (is_long or text:find "\n" or current:find "\n") then
       lines[#lines + 1] = current
       current = ""
     end
@@ -112,14 +118,20 @@ local function format_table(value, depth, seen)
   return "{" .. inner .. table.concat(lines, inner) .. "\n" .. indent .. "}"
 end
 
-function format(value, depth, seen)
+-- An object as it says itself; inside of a table the first line of that, such as a tensor's shape.
+local function object(value, depth)
+  local text = tostring(value)
+  return depth > 0 and text:match "[^\n]*" or text
+end
+
+function format(value, depth, seen, most)
   local kind = type(value)
-  if kind == "string" then return quote(value) end
+  if kind == "string" then return quote(value, most or show.max_text) end
   if kind == "number" then return number(value) end
   if kind == "function" then return functions.title(value) end
-  if kind ~= "table" then return tostring(value) end
   local metatable = debug.getmetatable(value)
-  if type(metatable) == "table" and rawget(metatable, "__tostring") then return tostring(value) end
+  local is_object = type(metatable) == "table" and rawget(metatable, "__tostring")
+  if kind ~= "table" or is_object then return object(value, depth) end
   return format_table(value, depth, seen)
 end
 
