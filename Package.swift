@@ -30,7 +30,8 @@ let package = Package(
     .target(
       name: "Script", dependencies: ["CLua", "Train", "Model", "Tensor", "Text", "Kernels"],
       swiftSettings: native),
-    .executableTarget(name: "midtrain", dependencies: ["Script", "Text", "CReadline"], swiftSettings: native),
+    .executableTarget(
+      name: "midtrain", dependencies: ["Script", "Text", "CReadline"], swiftSettings: native),
 
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: native),
     .testTarget(name: "KernelsTests", dependencies: ["TestSupport", "Kernels"], swiftSettings: native),

@@ -78,6 +78,7 @@ extension Registry {
 
   /// The method `memory_plan` of `Model`.
   func addMemoryPlan(_ type: LuaType<LanguageModel>) {
+    let checkpointingWords = ["auto"] + Checkpointing.allCases.map(\.rawValue)
     type.method(
       "memory_plan",
       """
@@ -89,8 +90,8 @@ extension Registry {
         .options([
           Parameter("optimizer", "AdamW", "whose state may be in memory already", optional: true),
           Parameter(
-            "checkpointing", "string", "off, mlp or block; auto is the cheapest that fits",
-            default: .string("auto")),
+            "checkpointing", Parameter.words(checkpointingWords),
+            "see logprobs; auto is the cheapest that fits", default: .string("auto")),
           Parameter(
             "memory_limit", "number", "GB for everything; by default what the machine has", optional: true),
         ]),
@@ -102,8 +103,7 @@ extension Registry {
     ) { model, call in
       let forest = try call[1].object(Batch.self).forest
       let options = try call.options(2)
-      let words = ["auto"] + Checkpointing.allCases.map(\.rawValue)
-      let mode = Checkpointing(rawValue: try options["checkpointing"].word(words))
+      let mode = Checkpointing(rawValue: try options["checkpointing"].word(checkpointingWords))
       let trained = model.network.parameters.reduce(0) {
         $0 + ($1.tensor.gradient == nil ? 0 : 4 * $1.tensor.count)
       }

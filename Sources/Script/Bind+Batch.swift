@@ -11,7 +11,7 @@ extension Registry {
   /// The type `Batch`.
   func addBatchType() {
     type(Batch.self, "Batch") { type in
-      type.describe = { "batch of \($0.forest.count) tokens in \($0.forest.segments.count) segments" }
+      type.describe = { "Batch  \($0.forest.count) tokens in \($0.forest.segments.count) segments" }
       type.method(
         "segment", "Adds tokens, after those of another segment if a parent is given.",
         [

@@ -65,7 +65,9 @@ extension Registry {
     }
 
     type(Server.self, "Server") { type in
-      type.method("close", "Drops the clients and removes the socket.") { server, _ in
+      type.method(
+        "close", "Drops the clients and removes the socket.", example: "server:close()"
+      ) { server, _ in
         server.close()
         return .none
       }
@@ -74,7 +76,7 @@ extension Registry {
     type(Client.self, "Client") { type in
       type.method(
         "send", "Sends a line; one that does not read what it is sent is dropped.",
-        [Parameter("line", "string")]
+        [Parameter("line", "string")], example: "client:send \"done\""
       ) { client, call in
         try client.send(call[1].bytes())
         return .none

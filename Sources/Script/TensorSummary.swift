@@ -3,13 +3,13 @@ import Glibc
 import Tensor
 
 extension Tensor {
-  /// `Tensor [2, 3]` and rows of values. Where there are many, the middle is left out and a line says between what
+  /// `Tensor [2, 3] f32` and rows of values. Where there are many, the middle is left out and a line says between what
   /// bounds the values lie.
   package var summary: String {
     let values = self.values
     let marks = requiresGradient ? ", requires_grad" : isLeaf ? "" : ", recorded"
     if rank == 0 { return "Tensor \(short(values[0]))\(marks)" }
-    let title = "Tensor \(shape)\(marks)"
+    let title = "Tensor \(shape) f32\(marks)"
     if values.isEmpty { return title }
     let columns = shape[rank - 1]
     let rows = values.count / columns

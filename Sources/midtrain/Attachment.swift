@@ -15,7 +15,7 @@ final class Attachment {
   /// How long Tab waits for the process, which answers between two operations, in seconds.
   private static let patience = 1.0
   private lazy var editor = LineEditor(
-    historyPath: Prompt.historyPath, complete: { [unowned self] in candidates(for: $0) })
+    historyPath: Prompt.historyPath, complete: { [unowned self] in candidates(for: $0, after: $1) })
 
   /// - Throws: `ScriptError` that says what to do when nobody listens in the folder.
   init(to folder: String) throws {
@@ -93,6 +93,8 @@ final class Attachment {
       switch editor.readKeys() {
       case .line(let line):
         editor.remember(line)
+        // The shell is that of the person, not of the process that trains.
+        if prompt == Self.firstPrompt, Terminal.runByShell(line) { continue }
         prompt = nil
         send(["line": .string(line)])
       case .endOfInput: return 0
@@ -132,10 +134,12 @@ final class Attachment {
     if let text = message["prompt"]?.string { prompt = text }
   }
 
-  private func candidates(for word: String) -> [String] {
-    send(["complete": .string(word)])
+  private func candidates(for word: String, after before: String) -> [String]? {
+    if before.hasPrefix("!") { return nil }
+    send(["complete": .string(word), "before": .string(before)])
     let deadline = monotonicSeconds() + Self.patience
     while let message = try? nextMessage(before: deadline) {
+      if message["files"] != nil { return nil }
       if let found = message["candidates"]?.array { return found.compactMap(\.string) }
       take(message)
     }

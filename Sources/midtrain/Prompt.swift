@@ -11,12 +11,15 @@ final class Prompt {
   private var isAskingToLeave = false
   private var isOver = false
   private lazy var editor = LineEditor(
-    historyPath: Self.historyPath, complete: { [unowned self] in complete($0) })
+    historyPath: Self.historyPath, complete: { [unowned self] in complete($0, $1) })
 
   init(_ state: LuaState) { self.state = state }
 
   /// Serves the person until they leave.
   func run() {
+    protect {
+      try state.withStack { _ in try state.call("midtrain.repl", "begin", arguments: 0, results: 0) }
+    }
     if isTerminal { runTerminal() } else { runPipe() }
   }
 
@@ -114,6 +117,7 @@ final class Prompt {
       return
     }
     if isTerminal { editor.remember(line) }
+    if pending.isEmpty, Terminal.runByShell(line) { return }
     pending += pending.isEmpty ? line : "\n" + line
     if pending.allSatisfy(\.isWhitespace) {
       pending = ""
@@ -174,11 +178,12 @@ final class Prompt {
     }
   }
 
-  private func complete(_ word: String) -> [String] {
+  private func complete(_ word: String, _ before: String) -> [String]? {
     state.withStack { stack in
       do {
         try stack.push(word)
-        try state.call("midtrain.repl", "complete", arguments: 1, results: 1)
+        try stack.push(pending.isEmpty ? before : pending + "\n" + before)
+        try state.call("midtrain.repl", "complete", arguments: 2, results: 1)
       } catch {
         return []
       }

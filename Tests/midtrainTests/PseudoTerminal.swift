@@ -194,11 +194,16 @@ final class PseudoTerminal {
     }
   }
 
-  /// The exit status, once the program ends.
+  /// The exit status, once the program ends; one that says nothing for half a minute is killed.
   func exitStatus() -> Int32 {
     while read() {}
     var status: Int32 = 0
-    waitpid(process, &status, 0)
+    var patience = 300
+    while waitpid(process, &status, WNOHANG) == 0 {
+      patience -= 1
+      if patience == 0 { Glibc.kill(process, SIGKILL) }
+      usleep(10_000)
+    }
     process = 0
     return status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
   }

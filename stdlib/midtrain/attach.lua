@@ -3,7 +3,7 @@
 --
 --   { attach = true }                       → { hello = text, prompt = text }
 --   { line = text }                         → any number of { output = text }, then { prompt = text }
---   { complete = word, before = text }      → { candidates = list }
+--   { complete = word, before = text }      → { candidates = list } or { files = true }
 --   { set = { { name, value }, … } }        → { done = text } or { problem = text }
 --
 -- and Ctrl-C as a line by itself, which ends what answers it. Everything happens on the thread that
@@ -23,7 +23,7 @@ local clients = 0
 
 -- What a client assigns is its own; `run` is the run, everything else the process's.
 local function environment(run)
-  return setmetatable({ run = run }, { __index = _G })
+  return setmetatable({ run = run, time = repl.time }, { __index = _G })
 end
 
 local function send(client, message) client:send(mid.json.encode(message)) end
@@ -93,7 +93,10 @@ local function answer(session, client, message)
     evaluate(session, message.line)
     send(client, { prompt = session.pending and ">> " or "> " })
   elseif type(message.complete) == "string" then
-    send(client, { candidates = repl.complete(message.complete, message.before, session.environment) })
+    local before = type(message.before) == "string" and message.before or ""
+    if session.pending then before = session.pending .. "\n" .. before end
+    local candidates = repl.complete(message.complete, before, session.environment)
+    send(client, { candidates = candidates, files = not candidates or nil })
   elseif type(message.set) == "table" then
     send(client, set(session, message.set))
   else

@@ -85,6 +85,7 @@ function chain.generate(count, given)
   end
   return documents
 end
+options.takes(chain.generate, specification)
 
 --- Where the results of plain lines are in a document: the places that need reasoning.
 ---@param text string

@@ -196,5 +196,6 @@ function coldstart.new(given)
     new = coldstart.new,
   }
 end
+options.takes(coldstart.new, specification)
 
 return setmetatable(coldstart, { __call = function(_, given) return coldstart.new(given) end })

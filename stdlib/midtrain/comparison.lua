@@ -120,6 +120,7 @@ function comparison.run(given)
   end
   return results
 end
+options.takes(comparison.run, specification)
 
 -- 97.5 % quantiles of Student's t for 1 … 10 degrees of freedom.
 local student = { 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228 }

@@ -28,17 +28,19 @@ local function check_probabilities(where, p)
   return p
 end
 
+local paper_options = {
+  p1 = { "table", default = { .6, .3, .1 }, doc = "early probabilities [D]" },
+  p2 = { "table", default = { .1, .3, .6 }, doc = "late probabilities [D]" },
+  t1 = { "number", default = 0.3, min = 0, max = 1, doc = "share of T [K]" },
+  t2 = { "number", default = 0.7, min = 0, max = 1, doc = "share of T [K]" },
+}
+
 --- The paper's: p1 before t1 = 0.3T, p2 from t2 = 0.7T on, linear in between [K];
 --- p1 = (.6, .3, .1), p2 = (.1, .3, .6) [D].
 ---@param given { p1: number[]?, p2: number[]?, t1: number?, t2: number? }? t1, t2 as shares of T
 ---@return midtrain.Curriculum
 function curriculum.paper(given)
-  local o = options.check("curriculum.paper", given, {
-    p1 = { "table", default = { .6, .3, .1 }, doc = "early probabilities [D]" },
-    p2 = { "table", default = { .1, .3, .6 }, doc = "late probabilities [D]" },
-    t1 = { "number", default = 0.3, min = 0, max = 1, doc = "share of T [K]" },
-    t2 = { "number", default = 0.7, min = 0, max = 1, doc = "share of T [K]" },
-  })
+  local o = options.check("curriculum.paper", given, paper_options)
   local p1 = check_probabilities("curriculum.paper, p1", o.p1)
   local p2 = check_probabilities("curriculum.paper, p2", o.p2)
   local share1, share2 = o.t1, o.t2
@@ -53,6 +55,7 @@ function curriculum.paper(given)
     return p
   end
 end
+options.takes(curriculum.paper, paper_options)
 
 --- The same probabilities at every step.
 ---@param p number[]
@@ -92,6 +95,12 @@ local function signal(state, tier)
     or state[("curriculum/%s/frac_reward_nonzero_std"):format(tier)]
 end
 
+local feedback_options = {
+  base = { "function", default = curriculum.uniform(), doc = "what results are weighed with" },
+  floor = { "number", default = 0.2, min = 0, max = 1, doc = "share of the base kept [D]" },
+  smoothing = { "number", default = 0.8, min = 0, max = 1, doc = "of v that is kept [D]" },
+}
+
 --- Fed back from results: p_i ∝ base_i·v_i, where v_i is the moving average of the share of the
 --- tier's groups whose answers were not all alike, since only these have a gradient (the reason of
 --- DAPO's dynamic sampling). A tier not seen yet has v = 1; `floor` of the base's probability is
@@ -99,11 +108,7 @@ end
 ---@param given { base: midtrain.Curriculum?, floor: number?, smoothing: number? }?
 ---@return midtrain.Curriculum
 function curriculum.feedback(given)
-  local o = options.check("curriculum.feedback", given, {
-    base = { "function", default = curriculum.uniform(), doc = "what results are weighed with" },
-    floor = { "number", default = 0.2, min = 0, max = 1, doc = "share of the base kept [D]" },
-    smoothing = { "number", default = 0.8, min = 0, max = 1, doc = "of v that is kept [D]" },
-  })
+  local o = options.check("curriculum.feedback", given, feedback_options)
   return function(t, T, state)
     state = state or {}
     local base, per_position, memory = o.base(t, T, state)
@@ -124,6 +129,7 @@ function curriculum.feedback(given)
     return p, per_position, memory
   end
 end
+options.takes(curriculum.feedback, feedback_options)
 
 ---@class midtrain.Draw
 ---@field document integer

@@ -139,5 +139,6 @@ function grpo.new(given)
     new = grpo.new,
   }
 end
+options.takes(grpo.new, specification)
 
 return setmetatable(grpo, { __call = function(_, given) return grpo.new(given) end })

@@ -1,34 +1,10 @@
 -- What a run writes down: values in a form that JSON can hold, with the source text of functions,
 -- and lines appended to files.
 
+local functions = require "midtrain.functions"
 local mid = require "midtrain.native"
 
 local journal = {}
-
--- Lines first … last of the text that a function was defined in.
-local function source_text(info)
-  local text
-  if info.source:sub(1, 1) == "@" then
-    local file = io.open(info.source:sub(2))
-    if not file then return nil end
-    text = file:read "a"
-    file:close()
-  elseif info.source:sub(1, 1) ~= "=" then
-    text = info.source
-  else
-    -- What was typed at the prompt is known to the engine alone, by the chunk's name.
-    text = mid.source and mid.source(info.source)
-  end
-  if not text then return nil end
-  local lines, number = {}, 0
-  for line in (text .. "\n"):gmatch "(.-)\n" do
-    number = number + 1
-    if number >= info.linedefined and number <= info.lastlinedefined then
-      lines[#lines + 1] = line
-    end
-  end
-  return table.concat(lines, "\n")
-end
 
 local describe
 
@@ -63,8 +39,10 @@ local function describe_function(f, depth)
     if name ~= "_ENV" then upvalues[name] = describe_upvalue(value, depth + 1) end
     index = index + 1
   end
+  local lines = functions.lines(f)
   return {
-    ["function"] = source_text(info) or "source not available",
+    ["function"] = lines and table.concat(lines, "\n", info.linedefined,
+      math.min(#lines, info.lastlinedefined)) or "source not available",
     at = ("%s:%d"):format(info.short_src, info.linedefined),
     -- Of its code without names, to tell it from others on the same lines.
     size = #string.dump(f, true),

@@ -176,6 +176,23 @@ function options.check(where, given, specification, level)
   return result
 end
 
+-- By function.
+local taken = setmetatable({}, { __mode = "k" })
+
+--- Says which options a function takes in its parameter `given`, for help and completion.
+---@param f function
+---@param specification table<string, midtrain.Option>
+function options.takes(f, specification) taken[f] = specification end
+
+--- The options that a function takes, or a module that is called like one; nil if it takes none.
+---@param value any
+---@return table<string, midtrain.Option>?
+function options.of(value)
+  if type(value) ~= "table" then return taken[value] end
+  local specification = rawget(value, "specification")
+  return type(specification) == "table" and specification or nil
+end
+
 --- A new table of what all tables hold; of equal names the last one counts.
 ---@param ... table
 ---@return table

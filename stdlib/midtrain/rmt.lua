@@ -158,5 +158,6 @@ function rmt.new(given)
     new = rmt.new, shared = function() return { entropies = self.entropies } end,
   }
 end
+options.takes(rmt.new, specification)
 
 return setmetatable(rmt, { __call = function(_, given) return rmt.new(given) end })

@@ -2,6 +2,7 @@
 
 local doctor = require "midtrain.doctor"
 local options = require "midtrain.options"
+local plot = require "midtrain.plot"
 local report = require "midtrain.report"
 
 local views = {}
@@ -52,9 +53,9 @@ local function series(one, name, title)
   return { name = title, values = values }
 end
 
---- Plots metrics over the steps.
+--- Plots metrics over the steps, in the terminal or as a file.
 ---@param names string[]|string
----@param given table? see plot.lua
+---@param given table? options of mid.plot, such as { file = "reward.png" }
 function views.plot(self, names, given)
   local known, list = {}, {}
   for _, metrics in ipairs(self.history) do
@@ -66,17 +67,20 @@ function views.plot(self, names, given)
     end
     list[i] = series(self, name, name)
   end
-  require "midtrain.plot" (list, given or { x_label = "step" })
+  plot(list, options.merged({ x_label = "step" }, given or {}))
 end
+options.takes(views.plot, plot.specification)
 
 --- Plots a metric of this run and of another one, such as a fork.
 ---@param other midtrain.Run
 ---@param name string? reward
-function views.compare(self, other, name)
+---@param given table? options of mid.plot
+function views.compare(self, other, name, given)
   name = name or "reward"
-  require "midtrain.plot" ({ series(self, name, "this"), series(other, name, "other") },
-    { x_label = "step", title = name })
+  plot({ series(self, name, "this"), series(other, name, "other") },
+    options.merged({ x_label = "step", title = name }, given or {}))
 end
+options.takes(views.compare, plot.specification)
 
 --- Writes the run as one HTML page: what looks wrong, charts, changes, completions, settings.
 ---@param path string? report.html in the run's folder if absent
