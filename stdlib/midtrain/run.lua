@@ -10,6 +10,7 @@ local journal = require "midtrain.journal"
 local knobs = require "midtrain.knobs"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local progress = require "midtrain.progress"
 local replay = require "midtrain.replay"
 local resume = require "midtrain.resume"
 local views = require "midtrain.views"
@@ -180,7 +181,7 @@ local function take_step(self)
     end
     journal.append(own.out .. "/metrics.jsonl", finite)
   end
-  if own.policy.options.progress then print(self:describe()) end
+  if own.policy.options.progress then progress.show(self:describe(), own.t, own.T) end
   local every = own.policy.options.save_steps
   if own.out and every > 0 and own.t % every == 0 then self:checkpoint() end
 end
@@ -212,6 +213,7 @@ local function advance(self, last, pausable)
       own.out and ", which is saved; resume = true goes on" or "; without out nothing is saved"))
     os.exit(signal == "SIGINT" and 130 or 143)
   end
+  if own.policy.options.progress then progress.finish() end
   if not ok then
     own.status, own.error, own.is_stepping = "failed", message, false
     -- What was learned up to here is not lost with the process. An interrupt stops this, too.
@@ -470,11 +472,14 @@ function Run:describe()
   local own, metrics = fields(self), self.metrics
   local start = ("step %d/%d"):format(own.t, own.T)
   if not metrics then return ("%s · %s"):format(start, own.status) end
+  local left = own.status == "running" and progress.left(own.history, own.T) or 0
+  if left > 0 then start = ("%s · %s left"):format(start, progress.duration(left)) end
   local halted = { paused = " · paused", failed = " · FAILED: see run.error" }
-  return ("%s · %s · %.0f tok/s · %.1f s/step%s%s"):format(start, own.policy.line(metrics),
-    metrics.tokens_per_second, metrics.step_time,
-    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "",
-    halted[own.status] or "")
+  local seconds = metrics.step_time < 1 and "%.2f" or "%.1f"
+  return ("%s · %s · %.0f tok/s · " .. seconds .. " s/step%s%s"):format(start,
+    own.policy.line(metrics), metrics.tokens_per_second, metrics.step_time,
+    halted[own.status] or "",
+    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "")
 end
 
 return run
