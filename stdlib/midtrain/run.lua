@@ -141,12 +141,18 @@ function run.new(policy)
   return self
 end
 
+-- For xpcall: the calls that led to an error, once.
+local function traced(message)
+  local is_traced = type(message) == "string" and message:find("\nstack traceback:\n", 1, true)
+  return is_traced and message or mid.traceback(message, 2)
+end
+
 -- The policy's part of a step, tried again without a change that made it fail, if that is wanted.
 local function attempt(self)
   local own = fields(self)
   while true do
     own.in_force, own.has_updated = knobs.in_force(own), false
-    local ok, result = xpcall(own.policy.step, debug.traceback, self, own.in_force, own.t)
+    local ok, result = xpcall(own.policy.step, traced, self, own.in_force, own.t)
     if ok then return result end
     local is_again = own.knobs.on_error == "fallback" and not own.has_updated
     if not is_again or not knobs.fall_back(own, result) then error(result, 0) end
@@ -205,7 +211,7 @@ local function advance(self, last, pausable)
       end
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
-  end, debug.traceback)
+  end, traced)
   local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
   if ok and signal and holders == 1 then
