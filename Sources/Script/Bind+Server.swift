@@ -59,9 +59,9 @@ extension Registry {
         Parameter("level", "integer", "where it begins: 1 is the caller", default: .integer(1)),
       ], returns: "string", example: "print(select(2, xpcall(f, mid.traceback)))"
     ) { call in
-      try call.return(
-        errorMessage(call.lua, call[1].index)
-          + call.state.traceback(of: call.lua, from: Int32(call[2].integer(min: 0, max: 1000))))
+      let level = Int32(try call[2].integer(min: 0, max: 1000))
+      return try call.return(
+        call.state.traced(errorMessage(call.lua, call[1].index), in: call.lua, from: level))
     }
 
     type(Server.self, "Server") { type in

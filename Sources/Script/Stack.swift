@@ -33,6 +33,8 @@ package struct Stack {
   /// The string on top, if it is one.
   package var topString: String? { lua_type(lua, -1) == LUA_TSTRING ? string(lua, -1) : nil }
 
+  package var topBoolean: Bool { lua_toboolean(lua, -1) != 0 }
+
   package var topIsFunction: Bool { lua_type(lua, -1) == LUA_TFUNCTION }
 
   /// Takes values off the top.

@@ -130,7 +130,9 @@ final class Prompt {
     let base = stack.count
     try stack.push(pending)
     try stack.push("in[\(inputNumber + 1)]")
-    try state.call("midtrain.repl", "compile", arguments: 2, results: 2)
+    try state.call("midtrain.repl", "compile", arguments: 2, results: 3)
+    let isSilent = stack.topBoolean
+    stack.drop(1)
     // A function, or what is wrong; neither for the beginning of something, which stays in `pending`.
     if let problem = stack.topString {
       pending = ""
@@ -138,7 +140,6 @@ final class Prompt {
     }
     stack.drop(1)
     guard stack.topIsFunction else { return }
-    let isSilent = pending.reversed().first { !$0.isWhitespace } == ";"
     pending = ""
     inputNumber += 1
     try state.call()

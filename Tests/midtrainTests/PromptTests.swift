@@ -18,8 +18,10 @@ import Testing
     try terminal.expect("\n43\n> ")
     terminal.enter("= 'a' .. 'b'")
     try terminal.expect("\nab\n> ")
-    terminal.enter("5;")
-    try terminal.expect("5;\n> ")
+    for silent in ["5;", "5; -- nothing"] {
+      terminal.enter(silent)
+      try terminal.expect("\(silent)\n> ")
+    }
     terminal.enter("{ 1, 2, x = { 'y' } }")
     try terminal.expect("\n{ 1, 2, x = { \"y\" } }\n> ")
     terminal.control("d")

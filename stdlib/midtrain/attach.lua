@@ -50,7 +50,7 @@ local function evaluate(session, line)
   local text = session.pending and session.pending .. "\n" .. line or line
   session.pending = nil
   if text:find "^%s*$" then return end
-  local f, problem = repl.compile(text, next_name(session))
+  local f, problem, is_silent = repl.compile(text, next_name(session))
   if problem then return print(problem) end
   if not f then
     session.pending = text
@@ -58,7 +58,7 @@ local function evaluate(session, line)
   end
   local results = table.pack(xpcall(in_environment(f, session), traceback))
   if not results[1] then return print(results[2]) end
-  if results.n == 1 or text:find ";%s*$" then return end
+  if results.n == 1 or is_silent then return end
   session.environment._, session.environment.ans = results[2], results[2]
   repl.show(table.unpack(results, 2, results.n))
 end

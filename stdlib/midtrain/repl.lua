@@ -74,16 +74,23 @@ function repl.help(topic, environment) print(help.text(topic, environment)) end
 
 --- Compiles an input: a function; nil and what is wrong; or nil alone when it is the beginning of
 --- something. An expression's function returns its values. `=expression` and `?name` are inputs, too.
+---@param text string
+---@param name string
+---@return function? f, string? problem
+---@return boolean is_silent whether a `;` at the end says that values are not to be shown
 function repl.compile(text, name)
+  local is_silent = (text:gsub("%-%-[^\n%]\"']*$", "")):find ";%s*$" ~= nil
   local topic = text:match "^%s*%?%s*(.-)%s*$"
   if topic then
-    return mid.compile(("require('midtrain.repl').help(%q, _ENV)"):format(topic), name, text)
+    local help_code = ("require('midtrain.repl').help(%q, _ENV)"):format(topic)
+    return mid.compile(help_code, name, text), nil, is_silent
   end
-  local code = text:gsub("^%s*=", "return ", 1)
   local f, _, is_beginning = mid.compile("return " .. text, name, text)
-  if f then return f end
+  if f then return f, nil, is_silent end
+  local code = text:gsub("^%s*=", "return ", 1)
   local g, problem, is_incomplete = mid.compile(code, name)
-  if g or not (is_incomplete or is_beginning) then return g, problem end
+  if not g and (is_incomplete or is_beginning) then problem = nil end
+  return g, problem, is_silent
 end
 
 --- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the
