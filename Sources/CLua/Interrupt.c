@@ -12,6 +12,7 @@
 
 static lua_State *_Atomic running;  // the coroutine that runs Lua code now, or NULL
 static atomic_int patient;          // a background job runs: the first press is not meant for it
+static atomic_int shielded;        // what runs must not be ended half-way: nor is it meant for that
 static atomic_int presses;
 static atomic_int worker_stop;
 static pthread_t lua_thread;
@@ -19,7 +20,7 @@ static int wake = -1;
 static _Thread_local int on_worker;
 
 int clua_interrupt_level(void) {
-  int level = atomic_load(&presses) - atomic_load(&patient);
+  int level = atomic_load(&presses) - atomic_load(&patient) - atomic_load(&shielded);
   return level > 0 ? level : 0;
 }
 
@@ -81,6 +82,11 @@ void clua_install_interrupt(int wake_fd) {
   sigaddset(&ours, SIGINT);
   sigaddset(&ours, SIGTERM);
   pthread_sigmask(SIG_UNBLOCK, &ours, NULL);  // threads of a work queue start with signals blocked
+}
+
+void clua_hold_interrupts(int hold) {
+  atomic_store(&shielded, hold);
+  arm(atomic_load(&running));
 }
 
 void clua_clear_interrupt(void) { atomic_store(&presses, 0); }

@@ -6,8 +6,7 @@ import Kernels
 import Model
 
 extension Registry {
-  /// `mid.clock`, `mid.exists`, `mid.list`, `mid.mkdir`, `mid.rename`, `mid.remove`, `mid.hold_termination`,
-  /// `mid.release_termination`, `mid.is_terminated`, `mid.memory`, `mid.info`, `mid.version`.
+  /// Time, files and folders, signals, memory, and what the engine runs on.
   package func addSystem() {
     value("version", midtrainVersion)
 
@@ -115,6 +114,25 @@ extension Registry {
       let signal = clua_is_terminated()
       let name: String? = signal == 0 ? nil : signal == SIGINT ? "SIGINT" : "SIGTERM"
       return try call.return(name, Int(clua_hold_termination(0)))
+    }
+
+    function(
+      "hold_interrupts",
+      """
+      From now until `release_interrupts` Ctrl-C waits, for what must not be left half done; pressed twice it does not. \
+      For code that no job runs: jobs wait for a second press anyway.
+      """, example: "mid.hold_interrupts()"
+    ) { _ in
+      clua_hold_interrupts(1)
+      return .none
+    }
+
+    function(
+      "release_interrupts", "Lets Ctrl-C stop the evaluation again. Can be a metatable's `__close`.",
+      example: "local held <close> = setmetatable({}, { __close = mid.release_interrupts })"
+    ) { _ in
+      clua_hold_interrupts(0)
+      return .none
     }
 
     function(

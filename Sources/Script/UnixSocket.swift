@@ -17,12 +17,13 @@ package enum UnixSocket {
         close(other)
         throw ScriptError("\(folder): another process listens there")
       }
-      unlink(place)
-      return try withSocket(flags: Int32(SOCK_NONBLOCK.rawValue), at: place, named: folder) {
+      // It gets its name when everything about it is as it shall be.
+      let nascent = place + ".new"
+      unlink(nascent)
+      return try withSocket(flags: Int32(SOCK_NONBLOCK.rawValue), at: nascent, named: folder) {
         descriptor, address, length in
-        // A socket is made with the modes that the mask leaves; the folder keeps others away before it is changed.
-        guard bind(descriptor, address, length) == 0, chmod(place, 0o600) == 0,
-          Glibc.listen(descriptor, backlog) == 0
+        guard bind(descriptor, address, length) == 0, chmod(nascent, 0o600) == 0,
+          Glibc.listen(descriptor, backlog) == 0, rename(nascent, place) == 0
         else { throw systemError(folder) }
       }
     }

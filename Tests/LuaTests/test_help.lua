@@ -67,7 +67,7 @@ function tests.runs_have_help()
   rawset(_G, "run", nil)
   contains(text, "run:start(", "run:pause(", "run:plot(", "temperature: number")
   contains(about_fork, "run:fork(given)", "A second future")
-  for name, method in pairs(getmetatable(getmetatable(run).__index).__index) do
+  for name, method in pairs(getmetatable(getmetatable(run).__fields).__index) do
     if type(method) == "function" then
       assert(functions.comment(method), ("run:%s has no comment"):format(name))
     end

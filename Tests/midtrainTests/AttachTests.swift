@@ -6,17 +6,18 @@ import Script
 import Testing
 
 @Suite struct AttachTests {
-  /// 120 steps of some milliseconds.
+  /// Steps of some milliseconds.
   private static let script =
     tinyRun + """
-      local run = mid.rmt(mid.options.merged(tiny, { steps = 120, progress = false, log_completions = 0,
+      local run = mid.rmt(mid.options.merged(tiny, { steps = settings.steps, progress = false, log_completions = 0,
         reward = function(s) mid.sleep(0.002) return s.ids[1] % 7 + #s.ids end }))
       run:start():wait()
       """
 
   /// A process that trains in a folder, once its socket is there.
-  private func train(in folder: String, _ home: Home) throws -> Process {
-    let process = home.process(["run", try home.write(Self.script, to: "\(folder).lua"), "--out", folder])
+  private func train(in folder: String, steps: Int = 120, _ home: Home) throws -> Process {
+    let script = try home.write(Self.script, to: "\(folder).lua")
+    let process = home.process(["run", script, "--out", folder, "--set", "steps=\(steps)"])
     process.standardOutput = FileHandle(forWritingAtPath: try home.write("", to: "\(folder).out"))
     process.standardError = FileHandle(forWritingAtPath: try home.write("", to: "\(folder).err"))
     try process.run()
@@ -84,7 +85,7 @@ import Testing
 
   @Test func onlyTheOwnerMayEnter() throws {
     let home = Home()
-    let process = try train(in: "run", home)
+    let process = try train(in: "run", steps: 1_000_000, home)
     func mode(_ path: String) throws -> Int? {
       try FileManager.default.attributesOfItem(atPath: home.path + "/run/" + path)[.posixPermissions] as? Int
     }
@@ -131,7 +132,7 @@ import Testing
 
   @Test func thePromptInside() throws {
     let home = Home()
-    let process = try train(in: "run", home)
+    let process = try train(in: "run", steps: 1_000_000, home)
     let terminal = try PseudoTerminal(["attach", home.path + "/run"], home: home)
     try terminal.expect("> ")
     terminal.type("mid.clo\t")

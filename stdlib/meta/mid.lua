@@ -72,22 +72,32 @@ function mid.rename(from, to) end
 ---@param path string
 function mid.remove(path) end
 
---- Holds SIGTERM until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process when its work is saved. A second signal ends it at once.
+--- Holds SIGTERM, and Ctrl-C where there is no prompt, until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process when its work is saved. A second signal ends it at once.
 ---
 ---     mid.hold_termination()
 function mid.hold_termination() end
 
---- Holds SIGTERM no longer. Can be a metatable's `__close`, which an interrupt does not keep from its work.
+--- Holds the signals no longer. Can be a metatable's `__close`, which an interrupt does not keep from its work.
 ---
 ---     local held <close> = setmetatable({}, { __close = mid.release_termination })
 function mid.release_termination() end
 
---- Whether SIGTERM came while it was held, and how many hold it now.
+--- The signal that came while it was held, SIGTERM or SIGINT, and how many hold it now.
 ---
 ---     if mid.is_terminated() then run:checkpoint() end
----@return boolean
+---@return string?
 ---@return integer
 function mid.is_terminated() end
+
+--- From now until `release_interrupts` Ctrl-C waits, for what must not be left half done; pressed twice it does not. For code that no job runs: jobs wait for a second press anyway.
+---
+---     mid.hold_interrupts()
+function mid.hold_interrupts() end
+
+--- Lets Ctrl-C stop the evaluation again. Can be a metatable's `__close`.
+---
+---     local held <close> = setmetatable({}, { __close = mid.release_interrupts })
+function mid.release_interrupts() end
 
 --- What the engine runs on: `blas` (library and version), `core` (its kernels), `threads`, `version`.
 ---
@@ -114,6 +124,39 @@ function mid.spawn(f, ...) end
 ---     mid.sleep(0.5)
 ---@param seconds number
 function mid.sleep(seconds) end
+
+--- Listens at a Unix socket in a folder that only you can enter, and answers every line that a client sends with a call of the function, in a job that gives way to others. A line that is Ctrl-C alone ends the job before it is answered. The socket is there for as long as the server that is returned.
+---
+---     server = mid.serve("runs/first/.attach", function(client, line) client:send(line) end)
+---@param folder string made with mode 700; the socket in it has mode 600
+---@param answer fun(client: Client, line: string)
+---@return Server
+function mid.serve(folder, answer) end
+
+--- The client whose line the present job answers; nil elsewhere.
+---
+---     if mid.client() then … end
+---@return Client?
+function mid.client() end
+
+--- Compiles text whose lines are to show in tracebacks: a function, or nil, a message and whether more text is missing.
+---
+---     f = mid.compile("return 1 + 1", "mine")
+---@param code string
+---@param name string such as `in[3]`
+---@param shown? string the text to show, if not the code
+---@return function?
+---@return string?
+---@return boolean?
+function mid.compile(code, name, shown) end
+
+--- A message with the calls that led here, each line with its source text; for xpcall.
+---
+---     print(select(2, xpcall(f, mid.traceback)))
+---@param message any
+---@param level? integer where it begins: 1 is the caller
+---@return string
+function mid.traceback(message, level) end
 
 --- A tensor of 32-bit floats from a number, a list, or lists of lists of equal lengths.
 ---

@@ -84,6 +84,25 @@ function Job:wait() end
 ---     job:cancel()
 function Job:cancel() end
 
+---@class Server
+local Server = {}
+
+--- Drops the clients and removes the socket.
+---
+---     server:close()
+function Server:close() end
+
+---@class Client
+---@field is_open boolean Whether it is still there.
+---@field session any Whatever the answering function keeps for this client, nil at first.
+local Client = {}
+
+--- Sends a line; one that does not read what it is sent is dropped.
+---
+---     client:send "done"
+---@param line string
+function Client:send(line) end
+
 ---@class Tensor
 ---@field shape integer[] Sizes of the dimensions; empty for a scalar.
 ---@field grad Tensor? The gradient that `backward` added up; nil if there is none.

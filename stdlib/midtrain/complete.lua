@@ -13,10 +13,11 @@ local complete = {}
 
 -- What a name stands for --------------------------------------------------------------------------
 
--- The table behind a value's missing fields, if it is a plain one.
+-- The table behind a value's missing fields, if it is a plain one; a proxy says which, in `__fields`.
 local function fallback(value)
   local metatable = debug.getmetatable(value)
-  local index = type(metatable) == "table" and rawget(metatable, "__index")
+  local index = type(metatable) == "table"
+    and (rawget(metatable, "__fields") or rawget(metatable, "__index"))
   return type(index) == "table" and index or nil
 end
 

@@ -180,7 +180,7 @@ end
 local function run_page(value)
   local metatable = debug.getmetatable(value)
   local is_run = type(metatable) == "table" and rawget(metatable, "__name") == "Run"
-  local fields = is_run and rawget(metatable, "__index")
+  local fields = is_run and rawget(metatable, "__fields")
   if type(fields) ~= "table" then return nil end
   local knobs = {}
   for name, option in next, fields.specification do

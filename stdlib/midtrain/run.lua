@@ -63,13 +63,16 @@ run.specification = {
   memory_limit = { "number", min = 0, knob = true, doc = "GB; what the machine has if absent" },
 }
 
--- The fields behind the proxy. A job that was interrupted may not have come to say so itself: Ctrl-C also
--- ends what would have noted it.
+-- The fields behind the proxy. What was interrupted may not have come to say so itself: Ctrl-C also ends
+-- what would have noted it. But its coroutine is dead.
 local function fields(self)
-  local own = getmetatable(self).__index
-  local over = own.job and (own.job.status == "failed" or own.job.status == "cancelled")
-  if over and (own.status == "running" or own.status == "paused") then
-    own.status, own.error, own.thread = "failed", own.error or own.job.error, nil
+  local own = getmetatable(self).__fields
+  if own.thread and coroutine.status(own.thread) == "dead" then
+    if own.status == "running" or own.status == "paused" then
+      own.status = own.is_inline and "ready" or "failed"
+      own.error = own.job and own.job.error or "interrupted"
+    end
+    own.thread, own.is_stepping = nil, false
   end
   return own
 end
@@ -129,8 +132,9 @@ function run.new(policy)
   })
   if o.resume and (is_there or type(o.resume) == "string") then resume.from(own, o.resume) end
   local self = setmetatable({}, {
-    __index = own, __newindex = function(self, name, value) assign(self, { [name] = value }, 3) end,
-    __name = "Run", __tostring = function(self) return self:describe() end,
+    __index = function(self, name) return fields(self)[name] end,
+    __newindex = function(self, name, value) assign(self, { [name] = value }, 3) end,
+    __fields = own, __name = "Run", __tostring = function(self) return self:describe() end,
   })
   if own.out and o.attach then own.server = attach.serve(self, own.out) end
   return self
@@ -158,11 +162,11 @@ local function take_step(self)
   end
   knobs.apply(own)
   own.timings, own.is_stepping = {}, true
-  local stepping <close> = setmetatable({}, { __close = function() own.is_stepping = false end })
+  local held <close> = setmetatable({}, { __close = mid.release_interrupts })
   local started = mid.clock()
   local metrics = attempt(self)
   local seconds = mid.clock() - started
-  own.t = own.t + 1
+  own.t, own.is_stepping = own.t + 1, false
   own.num_tokens = own.num_tokens + metrics.num_tokens
   metrics.tokens_per_second = metrics.num_tokens / math.max(seconds, 1e-9)
   metrics.step, metrics.num_tokens, metrics.step_time = own.t, own.num_tokens, seconds
@@ -184,8 +188,9 @@ end
 -- Steps until `last`, a stop, or an error; the error leaves the run where it was before the step.
 local function advance(self, last, pausable)
   local own = fields(self)
-  local thread = own.thread
-  own.status, own.error, own.thread = "running", nil, coroutine.running()
+  -- In this order: an interrupt may come between two assignments, and see fields().
+  own.thread = coroutine.running()
+  own.status, own.error = "running", nil
   mid.hold_termination()
   local held <close> = setmetatable({}, { __close = mid.release_termination })
   local ok, message = xpcall(function()
@@ -200,7 +205,6 @@ local function advance(self, last, pausable)
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
   end, debug.traceback)
-  own.thread = thread
   local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
   if ok and signal and holders == 1 then
@@ -209,7 +213,7 @@ local function advance(self, last, pausable)
     os.exit(signal == "SIGINT" and 130 or 143)
   end
   if not ok then
-    own.status, own.error = "failed", message
+    own.status, own.error, own.is_stepping = "failed", message, false
     -- What was learned up to here is not lost with the process. An interrupt stops this, too.
     if own.t > 0 and not own.has_updated then pcall(self.checkpoint, self) end
     error(message, 0)
@@ -233,11 +237,12 @@ function Run:start()
     print(("run: step %d had changed the weights before it failed; it comes on top of that")
       :format(own.t + 1))
   end
-  own.stopping, own.pausing, own.status = false, false, "running"
+  own.stopping, own.pausing, own.is_inline, own.thread = false, false, false, nil
   own.job = mid.spawn(function()
     advance(self, own.T, true)
     own.status = own.t >= own.T and "done" or "stopped"
   end)
+  own.status = "running"
   return self
 end
 
@@ -247,10 +252,19 @@ end
 function Run:step(count)
   local own = fields(self)
   check_can_start(own, "step")
-  local before = own.status
-  own.stopping, own.job = false, nil
-  advance(self, math.min(own.T, own.t + (count or 1)), false)
+  local before, thread = own.status, own.thread
+  if before ~= "paused" then own.job = nil end
+  local last = math.min(own.T, own.t + (count or 1))
+  own.stopping, own.is_inline = false, not coroutine.isyieldable()
+  if own.is_inline then
+    -- A coroutine of its own tells afterwards whether it was interrupted.
+    local ok, message = pcall(coroutine.wrap(advance), self, last, false)
+    if not ok then error(message, 0) end
+  else
+    advance(self, last, false)
+  end
   own.status = own.t >= own.T and "done" or before == "paused" and "paused" or "ready"
+  own.thread = thread
   return own.metrics
 end
 
@@ -348,6 +362,8 @@ function Run:optimize(loss, metrics)
   own.optimizer:zero_grad()
   local limit = own.knobs.max_grad_norm
   self:time("backward", loss.backward, loss)
+  -- Once a step has changed the weights, Ctrl-C waits for its end.
+  if own.is_inline then mid.hold_interrupts() end
   own.has_updated = true
   local result = self:time("optimizer", own.optimizer.step, own.optimizer,
     { learning_rate = rate, max_grad_norm = limit > 0 and limit or nil })

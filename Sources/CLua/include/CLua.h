@@ -86,6 +86,8 @@ void clua_install_interrupt(int wake_fd);
 // Presses since the last clear, as far as they concern the code that runs now on the Lua thread.
 int clua_interrupt_level(void);
 void clua_clear_interrupt(void);
+// While interrupts are held (1), the first press waits until they no longer are (0), and the second does not.
+void clua_hold_interrupts(int hold);
 // True when the native operation that calls this should stop: an interrupt for one on the Lua thread, a
 // cancelled job for one on the worker thread.
 int clua_should_stop(void);

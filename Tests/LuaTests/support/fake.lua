@@ -15,6 +15,8 @@ function fake.no_grad(f) return f() end
 -- Files and jobs ---------------------------------------------------------------------------------
 
 function fake.hold_termination() end
+function fake.hold_interrupts() end
+function fake.release_interrupts() end
 function fake.client() end
 function fake.serve() return {} end
 function fake.release_termination() end
@@ -41,8 +43,12 @@ local function turn()
   end
 end
 
+-- As in the engine: only a job's own coroutine gives way to others by yielding.
 function fake.sleep()
-  if coroutine.isyieldable() then coroutine.yield() else turn() end
+  for _, job in ipairs(jobs) do
+    if job.thread == coroutine.running() then return coroutine.yield() end
+  end
+  turn()
 end
 
 function fake.spawn(f, ...)
@@ -242,7 +248,7 @@ local rollout_options = {
 }
 
 function Model:rollout(batch, segments, given)
-  if coroutine.isyieldable() then coroutine.yield() end
+  fake.sleep()
   for name in pairs(given) do
     assert(rollout_options[name], "model:rollout: unknown option " .. name)
   end
