@@ -68,6 +68,7 @@ static void pressed(int signal) {
 }
 
 void clua_set_attended(void) { atomic_store(&attended, 1); }
+int clua_is_attended(void) { return atomic_load(&attended); }
 
 int clua_wake_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 

@@ -149,6 +149,21 @@ extension Registry {
     }
 
     function(
+      "screen",
+      "The terminal that scripts print to: `columns`, `rows`, `is_attended` (there is a prompt); nil if there is none.",
+      returns: "table?", example: "if mid.screen() then … end"
+    ) { call in
+      guard isatty(STDOUT_FILENO) != 0 else { return try call.return(Bool?.none) }
+      var size = winsize()
+      _ = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size)
+      let fields: Table = [
+        "columns": size.ws_col > 0 ? Int(size.ws_col) : 80, "rows": size.ws_row > 0 ? Int(size.ws_row) : 24,
+        "is_attended": clua_is_attended() != 0,
+      ]
+      return try call.return(fields)
+    }
+
+    function(
       "memory",
       """
       Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the \

@@ -147,7 +147,9 @@ package final class Scheduler {
   }
 
   private func fail(_ job: Job) {
-    let message = errorMessage(job.lua, -1) + state.traceback(of: job.lua, from: 0)
+    var message = errorMessage(job.lua, -1)
+    // What was caught and raised again says itself where it comes from.
+    if !message.contains("\nstack traceback:\n") { message += state.traceback(of: job.lua, from: 0) }
     lua_resetthread(job.lua)
     job.status = job.isCancelled ? .cancelled : .failed
     guard !job.isCancelled else { return }

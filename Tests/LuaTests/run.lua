@@ -10,7 +10,7 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
 
 local with_stand_in = {
   "advantage", "arguments", "audit", "budget", "chain", "coldstart", "comparison", "corpus",
-  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "heat", "journal", "ntp", "objective", "options", "plot", "posttrain", "prompt",
+  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "heat", "journal", "ntp", "objective", "options", "plot", "posttrain", "progress", "prompt",
   "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
 local with_engine = { "complete", "engine", "guard", "help", "objective", "repl", "resume", "show", "stubs" }

@@ -58,7 +58,9 @@ import Testing
     try terminal.expect("\nsteps ")
     let steps = try #require(Int(try terminal.shown(before: ".\n")))
     try terminal.expect("> ")
+    // Jobs that were waited for still run.
     terminal.control("d")
+    terminal.enter("y")
     #expect(terminal.exitStatus() == 0)
     let calm = try midtrain(
       [

@@ -114,8 +114,7 @@ final class PseudoTerminal {
     var (lock, number) = (Int32(0), UInt32(0))
     try #require(ioctl(master, 0x4004_5431, &lock) == 0)  // TIOCSPTLCK
     try #require(ioctl(master, 0x8004_5430, &number) == 0)  // TIOCGPTN
-    var size = winsize(ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0)
-    _ = ioctl(master, UInt(TIOCSWINSZ), &size)
+    resize(columns: 200)
     let slave = "/dev/pts/\(number)"
 
     // A new session whose first opened terminal becomes its own: Ctrl-C arrives as a signal.
@@ -152,6 +151,12 @@ final class PseudoTerminal {
     Glibc.kill(process, SIGKILL)
     waitpid(process, nil, 0)
     process = 0
+  }
+
+  /// Gives the window another width, of which the program is told by a signal.
+  func resize(columns: UInt16) {
+    var size = winsize(ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
+    _ = ioctl(master, UInt(TIOCSWINSZ), &size)
   }
 
   /// Types text as it is; `\r` is Enter, `\t` Tab.
@@ -194,11 +199,16 @@ final class PseudoTerminal {
     }
   }
 
-  /// The exit status, once the program ends.
+  /// The exit status, once the program ends; one that says nothing for half a minute is killed.
   func exitStatus() -> Int32 {
     while read() {}
     var status: Int32 = 0
-    waitpid(process, &status, 0)
+    var patience = 300
+    while waitpid(process, &status, WNOHANG) == 0 {
+      patience -= 1
+      if patience == 0 { Glibc.kill(process, SIGKILL) }
+      usleep(10_000)
+    }
     process = 0
     return status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
   }

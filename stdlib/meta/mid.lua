@@ -105,6 +105,12 @@ function mid.release_interrupts() end
 ---@return table
 function mid.info() end
 
+--- The terminal that scripts print to: `columns`, `rows`, `is_attended` (there is a prompt); nil if there is none.
+---
+---     if mid.screen() then … end
+---@return table?
+function mid.screen() end
+
 --- Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the process has held (`peak`).
 ---
 ---     print(mid.memory().native)
@@ -341,6 +347,9 @@ mid.corpus = require "midtrain.corpus"
 
 --- group advantages
 mid.advantage = require "midtrain.advantage"
+
+--- how far a run is
+mid.progress = require "midtrain.progress"
 
 --- how other programs reach a run
 mid.attach = require "midtrain.attach"

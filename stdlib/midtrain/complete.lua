@@ -13,7 +13,7 @@ local complete = {}
 
 -- What a name stands for --------------------------------------------------------------------------
 
--- The table behind a value's missing fields, if it is a plain one; a proxy says which, in `__fields`.
+-- The table behind a value's missing fields, if it is a plain one; a run's is in `__fields`.
 local function fallback(value)
   local metatable = debug.getmetatable(value)
   local index = type(metatable) == "table"

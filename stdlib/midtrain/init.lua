@@ -39,6 +39,7 @@ local modules = {
   plot = "terminal plots",
   policy = "from advantages to an update of the policy",
   posttrain = "GRPO after each row of a comparison",
+  progress = "how far a run is",
   prompt = "the prompt around a document, arranged to share prefixes",
   questions = "prompts that ask questions, many in one batch",
   random = "counter-based random numbers",

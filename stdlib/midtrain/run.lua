@@ -10,6 +10,7 @@ local journal = require "midtrain.journal"
 local knobs = require "midtrain.knobs"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local progress = require "midtrain.progress"
 local replay = require "midtrain.replay"
 local resume = require "midtrain.resume"
 local views = require "midtrain.views"
@@ -140,12 +141,18 @@ function run.new(policy)
   return self
 end
 
+-- For xpcall: the calls that led to an error, once.
+local function traced(message)
+  local is_traced = type(message) == "string" and message:find("\nstack traceback:\n", 1, true)
+  return is_traced and message or mid.traceback(message, 2)
+end
+
 -- The policy's part of a step, tried again without a change that made it fail, if that is wanted.
 local function attempt(self)
   local own = fields(self)
   while true do
     own.in_force, own.has_updated = knobs.in_force(own), false
-    local ok, result = xpcall(own.policy.step, debug.traceback, self, own.in_force, own.t)
+    local ok, result = xpcall(own.policy.step, traced, self, own.in_force, own.t)
     if ok then return result end
     local is_again = own.knobs.on_error == "fallback" and not own.has_updated
     if not is_again or not knobs.fall_back(own, result) then error(result, 0) end
@@ -180,7 +187,7 @@ local function take_step(self)
     end
     journal.append(own.out .. "/metrics.jsonl", finite)
   end
-  if own.policy.options.progress then print(self:describe()) end
+  if own.policy.options.progress then progress.show(self:describe(), own.t, own.T) end
   local every = own.policy.options.save_steps
   if own.out and every > 0 and own.t % every == 0 then self:checkpoint() end
 end
@@ -204,7 +211,7 @@ local function advance(self, last, pausable)
       end
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
-  end, debug.traceback)
+  end, traced)
   local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
   if ok and signal and holders == 1 then
@@ -212,6 +219,7 @@ local function advance(self, last, pausable)
       own.out and ", which is saved; resume = true goes on" or "; without out nothing is saved"))
     os.exit(signal == "SIGINT" and 130 or 143)
   end
+  if own.policy.options.progress then progress.finish() end
   if not ok then
     own.status, own.error, own.is_stepping = "failed", message, false
     -- What was learned up to here is not lost with the process. An interrupt stops this, too.
@@ -470,11 +478,14 @@ function Run:describe()
   local own, metrics = fields(self), self.metrics
   local start = ("step %d/%d"):format(own.t, own.T)
   if not metrics then return ("%s · %s"):format(start, own.status) end
+  local left = own.status == "running" and progress.left(own.history, own.T) or 0
+  if left > 0 then start = ("%s · %s left"):format(start, progress.duration(left)) end
   local halted = { paused = " · paused", failed = " · FAILED: see run.error" }
-  return ("%s · %s · %.0f tok/s · %.1f s/step%s%s"):format(start, own.policy.line(metrics),
-    metrics.tokens_per_second, metrics.step_time,
-    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "",
-    halted[own.status] or "")
+  local seconds = metrics.step_time < 1 and "%.2f" or "%.1f"
+  return ("%s · %s · %.0f tok/s · " .. seconds .. " s/step%s%s"):format(start,
+    own.policy.line(metrics), metrics.tokens_per_second, metrics.step_time,
+    halted[own.status] or "",
+    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "")
 end
 
 return run

@@ -1,5 +1,7 @@
 -- Whether and how what is printed has colours, and texts of tokens on one line.
 
+local mid = require "midtrain.native"
+
 local terminal = {}
 
 local is_colored
@@ -11,7 +13,7 @@ function terminal.is_colored(asked)
   if asked ~= nil then return asked end
   if is_colored == nil then
     is_colored = (os.getenv "NO_COLOR" or "") == "" and (os.getenv "TERM" or "dumb") ~= "dumb"
-      and os.execute "test -t 1" == true
+      and mid.screen() ~= nil
   end
   return is_colored
 end

@@ -96,6 +96,7 @@ int clua_should_stop(void);
 int clua_hold_termination(int change);
 int clua_is_terminated(void);   // the signal's number, or 0
 void clua_set_attended(void);   // a person sits at a prompt
+int clua_is_attended(void);
 void clua_become_worker(void);      // the calling thread is the worker: no signals here
 void clua_stop_worker(int stop);
 #endif

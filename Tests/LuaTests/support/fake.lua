@@ -18,6 +18,8 @@ function fake.hold_termination() end
 function fake.hold_interrupts() end
 function fake.release_interrupts() end
 function fake.client() end
+fake.traceback = debug.traceback
+function fake.screen() end
 function fake.serve() return {} end
 function fake.release_termination() end
 function fake.is_terminated() return false, 0 end
