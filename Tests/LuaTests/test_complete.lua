@@ -42,7 +42,8 @@ function tests.options_of_a_constructor()
   check.equal(words("bud", "run = mid.rmt { "), { "budget" })
   check.equal(words("bud", "run = mid.rmt {\n  model = model,\n  "), { "budget" }, "over lines")
   check.equal(words("", "mid.budget.linear { "), { "final", "initial", "minimum" })
-  check.equal(words("", "mid.budget.linear { initial = 3, minimum = 1, "), { "final" }, "not those given")
+  check.equal(words("", "mid.budget.linear { initial = 3, minimum = 1, "), { "final" },
+    "not those given")
   check.equal(words("x_l", "mid.svg.lines('a.svg', { 1, 2 }, { "), { "x_label", "x_log" })
   check.equal(words("x_l", "mid.svg.lines('a.svg', { "), {}, "data are no options")
   check.equal(words("heig", "mid.plot({ 1, 2 }, { "), { "height" })
@@ -62,8 +63,8 @@ end
 function tests.what_lies_between_does_not_confuse()
   for _, between in ipairs {
     "f = function(a, b) local c, d = 1, 2 if a then return a, b end end,",
-    "x = { 1, { 2, y = 3 } }, ", '["key"] = "it\'s, {", ', "-- a { comment\n", "--[[ ( ]] ", "x = [==[ ] { ]==], ",
-    "x = a == b, ", "f = f(1, 2), ",
+    "x = { 1, { 2, y = 3 } }, ", '["key"] = "it\'s, {", ', "-- a { comment\n", "--[[ ( ]] ",
+    "x = [==[ ] { ]==], ", "x = a == b, ", "f = f(1, 2), ",
   } do
     check.equal(words("bud", "mid.rmt { " .. between), { "budget" }, between)
   end
@@ -113,7 +114,8 @@ function tests.runs()
   run:step()
   assert(has(words("rew", 'run:plot { "', globals), "rewards/match/mean") or
     has(words("rew", 'run:plot { "', globals), "reward"))
-  check.equal(words("completions/mean_l", 'run:plot { "reward", "', globals), { "completions/mean_length" })
+  check.equal(words("completions/mean_l", 'run:plot { "reward", "', globals),
+    { "completions/mean_length" })
   check.equal(words("grad", 'run:compare(other, "', globals), { "grad_norm" })
   check.equal(words("heig", 'run:plot("reward", { ', globals), { "height" })
 end
@@ -132,12 +134,14 @@ function tests.looking_touches_nothing()
   local touched = false
   local function touch() touched = true error "touched" end
   local trap = setmetatable({}, {
-    __index = touch, __pairs = touch, __len = touch, __call = touch, __tostring = touch, __eq = touch,
+    __index = touch, __pairs = touch, __len = touch, __call = touch, __tostring = touch,
+    __eq = touch,
   })
   local globals = { trap = trap, inside = setmetatable({}, { __index = trap }) }
   for _, case in ipairs {
     { "trap.", "" }, { "trap.x.y", "" }, { "trap:x", "" }, { "inside.x", "" }, { "x", "trap { " },
-    { "x", 'trap { x = "' }, { "x", 'trap:plot { "' }, { "x", 'trap.x = "' }, { "x", "inside.f(1, { " },
+    { "x", 'trap { x = "' }, { "x", 'trap:plot { "' }, { "x", 'trap.x = "' },
+    { "x", "inside.f(1, { " },
   } do
     words(case[1], case[2], globals)
   end

@@ -32,12 +32,14 @@ return {
       "xabcd", " .123",
       "tier of each token:  . below: 1   1 easy ≥ 0.5: 1   2 medium ≥ 1: 1   3 hard ≥ 1.5: 1",
     })
-    assert(lines(H, { tokens = { "x", "a", "b", "c", "d" }, thresholds = { 5 }, tiers = { "low", "high" } })[3]
-      :find("low: 3   1 high ≥ 5: 1", 1, true))
+    local named = lines(H,
+      { tokens = { "x", "a", "b", "c", "d" }, thresholds = { 5 }, tiers = { "low", "high" } })
+    assert(named[3]:find("low: 3   1 high ≥ 5: 1", 1, true), named[3])
   end,
 
   differences_have_a_middle = function()
-    check.equal(lines({ -1, -2, -3, -2.9 }, { tokens = { "a", "b", "c", "d" }, minus = { -2, -2, -1, -3.1 } }), {
+    local tokens = { "a", "b", "c", "d" }
+    check.equal(lines({ -1, -2, -3, -2.9 }, { tokens = tokens, minus = { -2, -2, -1, -3.1 } }), {
       "abcd", "3.e1", "difference of log-probabilities, nats:  -2.00 edcba.12345 2.00   mean -0.20",
     })
     assert(lines({ 1 }, { tokens = { "a" }, by = "difference", max = 2 })[2] == "3")
@@ -47,15 +49,18 @@ return {
     check.equal(lines({ 5, 7, nan }, { tokens = { "a", "b", "c" }, by = "value" }), {
       "abc", ".9", "value:  5.00 .123456789 7.00   mean 6.00",
     })
-    check.equal(lines({ nan }, { tokens = { "a" }, by = "value" }), { "a", "value:  no value is finite" })
+    check.equal(lines({ nan }, { tokens = { "a" }, by = "value" }),
+      { "a", "value:  no value is finite" })
   end,
 
   lines_end_where_the_text_does_and_at_the_width = function()
     local text = lines({ 0, 1, 1, 1, 1 }, {
-      tokens = { "a\n", "\n", "b\nc", ("d"):rep(19), "\xe4\t" }, by = "value", width = 20, title = "T",
+      tokens = { "a\n", "\n", "b\nc", ("d"):rep(19), "\xe4\t" }, by = "value", width = 20,
+      title = "T",
     })
     check.equal(text, {
-      "T", "a↵", "..", "↵", "9", "b↵", "99", "c" .. ("d"):rep(19), ("9"):rep(20), "\u{FFFD}\\t", "999",
+      "T", "a↵", "..", "↵", "9", "b↵", "99", "c" .. ("d"):rep(19), ("9"):rep(20),
+      "\u{FFFD}\\t", "999",
       "value:  0.00 .123456789 1.00   mean 0.80",
     })
   end,
@@ -70,11 +75,16 @@ return {
 
   ids_need_a_tokenizer = function()
     local tokenizer = { token = function(_, id) return "<" .. id .. ">" end }
-    check.equal(lines({ 1, 2 }, { tokens = { 7, 8 }, tokenizer = tokenizer, by = "value" })[1], "<7><8>")
-    check.raises(function() heat.lines({ 1 }, { tokens = { 7 } }) end, "need the option tokenizer")
-    check.raises(function() heat.lines { 1 } end, "no tokens")
-    check.raises(function() heat.lines({ 1 }, { tokens = { "a", "b", "c" } }) end, "1 values for 3 tokens")
-    check.raises(function() heat.lines({ 1 }, { tokens = { "a" }, minus = { 1, 2 } }) end, "minus has 2")
-    check.raises(function() heat.lines({ 1 }, { tokens = { "a" }, by = "entropie" }) end, "did you mean 'entropy'?")
+    local text = lines({ 1, 2 }, { tokens = { 7, 8 }, tokenizer = tokenizer, by = "value" })
+    check.equal(text[1], "<7><8>")
+    local function fails(given, message)
+      check.raises(function() heat.lines({ 1 }, given) end, message)
+    end
+    fails({ tokens = { 7 } }, "need the option tokenizer")
+    fails(nil, "no tokens")
+    fails({ tokens = { "a", "b", "c" } }, "1 values for 3 tokens")
+    fails({ tokens = { "a" }, minus = { 1, 2 } }, "minus has 2")
+    fails({ tokens = { "a" }, by = "entropie" }, "did you mean 'entropy'?")
+    check.raises(function() heat.lines(nil) end, "expected a list of numbers, got nil")
   end,
 }

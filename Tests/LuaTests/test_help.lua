@@ -53,9 +53,11 @@ function tests.every_function_of_the_library_has_a_text()
 end
 
 function tests.options_are_shown_with_defaults()
-  contains(help.text "mid.rmt", "steps: integer = 100", "docs: table, required", "lambda: number|function = 0.1",
+  contains(help.text "mid.rmt", "steps: integer = 100", "docs: table, required",
+    "lambda: number|function = 0.1",
     "budget: function = mid.budget.exponential { gamma = 0.2, initial = 800, minimum = 1 }",
-    'loss_type: string = "dapo" (grpo |', "thresholds: table|function = { 0.5, 1.0, 1.5 }", "knob: can be assigned")
+    'loss_type: string = "dapo" (grpo |', "thresholds: table|function = { 0.5, 1.0, 1.5 }",
+    "knob: can be assigned")
   contains(help.text(mid.budget.linear), "mid.budget.linear(given)", "final: number = 160")
   contains(help.text "model:generate", "temperature: number = 1.0", '"f32"|"bf16"')
 end

@@ -11,14 +11,16 @@ function tests.plain_values()
   check.equal(show.format "as it is\n", "as it is\n")
   check.equal(show.format(0.1 + 0.2), tostring(0.1 + 0.2))
   check.equal(show.format {}, "{}")
-  check.equal(show.format { 1, 2.5, "x", true, a = 1, ["b c"] = 2 }, '{ 1, 2.5, "x", true, a = 1, ["b c"] = 2 }')
+  check.equal(show.format { 1, 2.5, "x", true, a = 1, ["b c"] = 2 },
+    '{ 1, 2.5, "x", true, a = 1, ["b c"] = 2 }')
   check.equal(show.format { 1 / 3, 1e-9, 2.0 }, "{ 0.333333, 1e-09, 2.0 }")
 end
 
 function tests.texts_in_tables()
   check.equal(show.format { 'a "b"\\\n\t\0ä' }, [[{ "a \"b\"\\\n\t\x00ä" }]])
   check.equal(show.format { "\xe4x" }, [[{ "\xe4x" }]])
-  check.equal(show.format { ("ä"):rep(500) }, ('{\n  "%s"… 200 more bytes\n}'):format(("ä"):rep(400)))
+  check.equal(show.format { ("ä"):rep(500) },
+    ('{\n  "%s"… 200 more bytes\n}'):format(("ä"):rep(400)))
 end
 
 function tests.many_texts_and_objects_in_tables()
@@ -52,7 +54,8 @@ function tests.functions_say_what_they_are()
   local typed = function(t, T) return t / T end
   check.equal(show.format(typed), "function(t, T) return t / T end")
   check.equal(show.format { mid.budget.none() }, "{ function of mid.budget.none }")
-  check.equal(show.format(load("return function(x)\n return x end", "=there")()), "function (there:1)")
+  local elsewhere = load("return function(x)\n return x end", "=there")()
+  check.equal(show.format(elsewhere), "function (there:1)")
   check.equal(show.format(math.floor), "function (native)")
 end
 

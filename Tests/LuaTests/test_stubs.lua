@@ -13,7 +13,8 @@ function tests.files_are_what_the_registry_says()
   local names = {}
   for name, text in pairs(stubs.files()) do
     names[#names + 1] = name
-    assert(scratch.read(folder .. "/" .. name) == text, name .. " differs from the registry; run scripts/stubs")
+    assert(scratch.read(folder .. "/" .. name) == text,
+      name .. " differs from the registry; run scripts/stubs")
   end
   table.sort(names)
   check.equal(mid.list(folder), names)
@@ -33,7 +34,8 @@ function tests.everything_is_declared_once()
     elseif entry.kind == "method" then
       assert(all:find(("\nfunction %%u%%w*:%s%%("):format(short)), entry.name)
     else
-      assert(count(("---@field %s %s %s\n"):format(short, entry.returns, entry.doc)) == 1, entry.name)
+      local line = ("---@field %s %s %s\n"):format(short, entry.returns, entry.doc)
+      assert(count(line) == 1, entry.name)
     end
     for _, parameter in ipairs(entry.parameters) do
       for _, option in ipairs(parameter.options or {}) do
@@ -50,10 +52,14 @@ end
 function tests.types_have_their_operators_and_results()
   local files = stubs.files()
   local types = files["types.lua"]
-  assert(types:find("---@class Tensor\n", 1, true) and types:find("---@operator add(Tensor|number): Tensor", 1, true))
-  assert(types:find("---@operator unm: Tensor", 1, true) and types:find("---@operator len: integer", 1, true))
-  assert(types:find("---@return Tensor\n---@return Tensor?\nfunction Model:logprobs(batch, options) end", 1, true))
-  assert(files["mid.lua"]:find("---@param options? mid.load.options", 1, true))
+  for _, text in ipairs {
+    "---@class Tensor\n", "---@operator add(Tensor|number): Tensor\n", "---@operator unm: Tensor\n",
+    "---@operator len: integer\n",
+    "---@return Tensor\n---@return Tensor?\nfunction Model:logprobs(batch, options) end\n",
+  } do
+    assert(types:find(text, 1, true), text)
+  end
+  assert(files["mid.lua"]:find("---@param options? mid.load.options\n", 1, true))
 end
 
 return tests

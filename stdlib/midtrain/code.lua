@@ -25,7 +25,8 @@ local closing = { [")"] = "(", ["}"] = "{", ["]"] = "[" }
 ---@param text string
 ---@return string?
 function code.name_at_end(text)
-  local before, name = text:match "^(.-)([%a_][%w_.:]*)%s*$"
+  -- No name is longer; looking through all of a long text for each bracket in it would take long.
+  local before, name = text:sub(-200):match "^(.-)([%a_][%w_.:]*)%s*$"
   if not name or is_keyword[name] or before:find "[.:%w]$" then return nil end
   return name
 end

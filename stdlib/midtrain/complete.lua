@@ -114,7 +114,7 @@ end
 local function call_of(stack)
   local open, around = stack[#stack], stack[#stack - 1]
   if not open then return nil end
-  if open.head then return open.head, open.commas + 1 end
+  if open.head then return open.head, open.kind == "{" and 1 or open.commas + 1 end
   if open.is_argument then return around.head, around.commas + 1 end
 end
 
@@ -138,8 +138,7 @@ end
 local function options_here(stack, scope)
   local open = stack[#stack]
   if not open or open.kind ~= "{" then return nil end
-  local name = call_of(stack)
-  local position = open.head and 1 or name and stack[#stack - 1].commas + 1
+  local name, position = call_of(stack)
   local receiver = name and name:match "^(.+):set$"
   local run = receiver and fields_of_run(resolve(receiver, scope))
   if run then return knobs_of(run) end

@@ -27,7 +27,7 @@ heat.specification = {
   minus = { "table", doc = "values to subtract" },
   min = { "number", doc = "value of the weakest colour" },
   max = { "number", doc = "value of the strongest colour" },
-  width = { "integer", default = 80, min = 20, doc = "characters" },
+  width = { "integer", min = 20, doc = "characters; the terminal's, at most 80, if absent" },
   title = { "string" },
   color = { "boolean", doc = "if absent: on a terminal, unless NO_COLOR is set" },
 }
@@ -153,6 +153,7 @@ function heat.lines(values, given)
   local colored = terminal.is_colored(o.color)
   local result = { o.title }
   local line, below, used = {}, {}, 0
+  local width = o.width or math.max(20, terminal.columns(80))
   local function finish()
     if #line == 0 then return end
     result[#result + 1] = table.concat(line)
@@ -163,7 +164,7 @@ function heat.lines(values, given)
   local function add(text, level)
     if text == "" then return end
     local length = utf8.len(text)
-    if used > 0 and used + length > o.width then finish() end
+    if used > 0 and used + length > width then finish() end
     line[#line + 1], below[#below + 1] = part(text, level, scale, colored)
     used = used + length
   end

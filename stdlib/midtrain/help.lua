@@ -140,7 +140,7 @@ local function source_page(f, name)
   return table.concat(lines, "\n")
 end
 
--- Lua functions as entries of a list; those without a comment are for the library itself.
+-- Lua functions with a comment as entries of a list.
 local function entries_of(container, prefix)
   local found = {}
   for name, value in next, container do
@@ -162,11 +162,12 @@ local function module_page(value)
       local title = "mid." .. name
       local metatable = debug.getmetatable(value)
       local call = type(metatable) == "table" and rawget(metatable, "__call")
-      local made = call and (rawget(value, "new") or rawget(value, "print") or rawget(value, "run"))
-      local lines = { made and source_page(made, title) or ("%s: %s"):format(title, purpose) }
+      -- What the call does is the work of the function by the usual name.
+      local called = call and (rawget(value, "new") or rawget(value, "print"))
+      local lines = { called and source_page(called, title) or ("%s: %s"):format(title, purpose) }
       local found = entries_of(value, title .. ".")
       if #found > 0 then lines[2] = list("has", found) end
-      local specification = not made and options.of(value)
+      local specification = not called and options.of(value)
       if specification then
         lines[#lines + 1] = "  options:"
         option_lines(specification, lines)

@@ -13,7 +13,9 @@ local terminal = require "midtrain.terminal"
 local plot = {}
 
 local common = {
-  width = { "integer", default = 72, min = 10, doc = "characters, without the axis labels" },
+  width = {
+    "integer", min = 10, doc = "characters, without the axis labels; 72, or what fits, if absent",
+  },
   height = { "integer", default = 11, min = 2, doc = "lines" },
   title = { "string" },
   x_label = { "string" },
@@ -29,6 +31,13 @@ local specification = options.merged(common, series.line_specification, {
 })
 
 local histogram_options = options.merged(common, series.histogram_specification)
+
+-- Checked options; a plot with its labels fits into the terminal.
+local function checked(where, given, known)
+  local o = options.check(where, given, known, 2)
+  o.width = o.width or math.max(10, terminal.columns(81) - 9)
+  return o
+end
 
 -- Without colours: of every `period` dots, the first `on` are drawn.
 local dashes = {
@@ -130,7 +139,7 @@ end
 ---@param given table? see `specification`
 ---@return string[]
 function plot.lines(data, given)
-  local o = options.check("plot", given, specification)
+  local o = checked("plot", given, specification)
   local list, x_range, y_range = series.of("plot", data, o)
   local colored = terminal.is_colored(o.color)
   if y_range.low > y_range.high then
@@ -179,7 +188,7 @@ local eighths = { [0] = " ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "�
 ---@param given table?
 ---@return string[]
 function plot.bars(values, given)
-  local o = options.check("plot.histogram", given, histogram_options)
+  local o = checked("plot.histogram", given, histogram_options)
   local colored = terminal.is_colored(o.color)
   if o.bins and o.bins > o.width then
     error(("plot.histogram: %d bins do not fit into %d characters"):format(o.bins, o.width), 2)
@@ -225,7 +234,7 @@ options.takes(plot.bars, histogram_options)
 ---@param given table?
 ---@return string[]
 function plot.tokens(values, tokens, given)
-  local o = options.check("plot", given, specification)
+  local o = checked("plot", given, specification)
   local colored, top, wide = terminal.is_colored(o.color), o.max or 0, 0
   local function is_number(v) return type(v) == "number" and v == v and math.abs(v) ~= math.huge end
   for i, token in ipairs(tokens) do
@@ -266,7 +275,7 @@ end
 ---@param data table
 ---@param given table?
 function plot.print(data, given)
-  local o = options.check("plot", given, specification)
+  local o = checked("plot", given, specification)
   if o.file then return write(svg.lines, data, o, options.of(svg.lines)) end
   local tokens = o.tokens or type(data) == "table" and rawget(data, "tokens")
   local result = tokens and plot.tokens(data, tokens, given) or plot.lines(data, given)
@@ -277,7 +286,7 @@ end
 ---@param values number[]
 ---@param given table?
 function plot.histogram(values, given)
-  local o = options.check("plot.histogram", given, histogram_options)
+  local o = checked("plot.histogram", given, histogram_options)
   if o.file then return write(svg.histogram, values, o, options.of(svg.histogram)) end
   print(table.concat(plot.bars(values, given), "\n"))
 end

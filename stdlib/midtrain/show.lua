@@ -3,12 +3,13 @@
 
 local code = require "midtrain.code"
 local functions = require "midtrain.functions"
+local terminal = require "midtrain.terminal"
 
 -- Of a list of numbers inside of other tables, such as the ids of a completion, a few say enough, and
 -- of each of many texts its beginning.
 local show = {
   max_depth = 4, max_items = 40, max_inner_numbers = 6, max_text = 400, many = 8, max_of_many = 70,
-  width = 100,
+  max_width = 100,
 }
 
 -- Numbers before strings before the rest, each in order.
@@ -48,6 +49,9 @@ local function number(value)
 end
 
 local format
+
+-- Of a line in what is being formatted.
+local width
 
 local function length_of(text) return utf8.len(text) or #text end
 
@@ -101,12 +105,12 @@ local function format_table(value, depth, seen)
 
   local line = "{ " .. table.concat(items, ", ") .. " }"
   local indent = ("  "):rep(depth)
-  if not line:find "\n" and #indent + length_of(line) <= show.width then return line end
+  if not line:find "\n" and #indent + length_of(line) + 2 <= width then return line end
   -- Short items share lines; long ones get their own.
   local lines, current = {}, ""
   for i, item in ipairs(items) do
     local text = i < #items and item .. "," or item
-    local is_long = #indent + length_of(current) + length_of(text) + 3 > show.width
+    local is_long = #indent + length_of(current) + length_of(text) + 3 > width
     if current ~= "" and (is_long or text:find "\n" or current:find "\n") then
       lines[#lines + 1] = current
       current = ""
@@ -138,6 +142,7 @@ end
 --- The text for one value. A string is quoted inside a table only.
 function show.format(value)
   if type(value) == "string" or type(value) == "number" then return tostring(value) end
+  width = terminal.columns(show.max_width)
   return format(value, 0, {})
 end
 

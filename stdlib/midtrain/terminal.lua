@@ -1,4 +1,4 @@
--- Whether and how what is printed has colours, and texts of tokens on one line.
+-- Whether and how what is printed has colours, how wide it may be, and texts of tokens on one line.
 
 local mid = require "midtrain.native"
 
@@ -16,6 +16,14 @@ function terminal.is_colored(asked)
       and mid.screen() ~= nil
   end
   return is_colored
+end
+
+--- How many characters a line may have: those of the terminal, at most so many.
+---@param most integer
+---@return integer
+function terminal.columns(most)
+  local screen = mid.screen()
+  return screen and math.min(most, screen.columns) or most
 end
 
 local colors = { 34, 31, 32, 35, 36, 33 }
