@@ -13,7 +13,9 @@ local with_stand_in = {
   "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "journal", "ntp", "objective", "options", "plot", "posttrain", "prompt",
   "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
-local with_engine = { "guard", "objective", "engine", "resume" }
+local with_engine = {
+  "guard", "objective", "engine", "resume", "tensor_goldens", "tensor_properties", "autograd", "losses", "nn",
+}
 
 local passed, failures = 0, {}
 
