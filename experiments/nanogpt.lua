@@ -1,9 +1,10 @@
--- A small GPT, pre-trained from scratch on plain text with bytes as tokens, in plain Lua on tensors.
+-- A small GPT, pre-trained from scratch on plain text with bytes as tokens, in plain Lua on
+-- tensors.
 --
 --   midtrain experiments/nanogpt.lua --data FILE [--steps N] [--layers N] [--width N] [--out FILE] …
 --
--- Without --data it learns generated arithmetic. With --engine the same network takes the engine's own way through a
--- forest of segments, to compare speeds.
+-- Without --data it learns generated arithmetic. With --engine the same network takes the engine's
+-- own way through a forest of segments, to compare speeds.
 
 local mid = require "midtrain"
 
@@ -73,7 +74,7 @@ for t = 0, o.steps - 1 do
   optimizer:zero_grad()
   seen = seen + o.batch * o.context
   if (t + 1) % o.every == 0 or t + 1 == o.steps then
-    local held_out = mid.no_grad(function() return loss_of(windows(border + 1, #tokens, 7)):item() end)
+    local held_out = mid.no_grad(loss_of, windows(border + 1, #tokens, 7)):item()
     print(("step %d · loss %.3f · held out %.3f nats a byte · norm %.2f · %.0f tokens/s"):format(
       t + 1, loss:item(), held_out, report.grad_norm, seen / (mid.clock() - began)))
   end

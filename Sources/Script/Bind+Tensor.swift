@@ -90,7 +90,9 @@ extension Registry {
       let isInteger = (1...max(1, call.count)).allSatisfy { call[$0].isInteger }
       let (first, last) = try call[2].isNil ? (1, call[1].number()) : (call[1].number(), call[2].number())
       let step = try call[3].number()
-      guard step != 0 else { throw call[3].mismatch("step other than 0") }
+      guard step != 0, (last - first).isFinite, step.isFinite else {
+        throw ScriptError("expected finite numbers and a step other than 0, got \(first), \(last), \(step)")
+      }
       let count = max(0, ((last - first) / step * (1 + 1e-12)).rounded(.down) + 1)
       let result = try Tensor.filled(0, [Int(min(count, 1e15))], for: "arange")
       for i in 0..<result.count { result.pointer[i] = Float(first + Double(i) * step) }

@@ -55,9 +55,10 @@ extension Registry {
         ]),
       ], returns: "Rotary", example: "angles = mid.rotary(2, 2)"
     ) { call in
-      let (length, size) = (try call[1].integer(min: 0), try call[2].integer(min: 2))
+      let length = try call[1].integer(min: 0, max: 1 << 24)
+      let size = try call[2].integer(min: 2, max: 1 << 16)
       let options = try call.options(3)
-      let first = try options["first"].integer(min: 0)
+      let first = try options["first"].integer(min: 0, max: 1 << 40)
       let theta = Float(try options["theta"].number(above: 0))
       guard size.isMultiple(of: 2) else { throw call[2].mismatch("even number") }
       let frequencies =
@@ -154,6 +155,7 @@ extension Registry {
       ], returns: "Tensor, Tensor?", example: "lp = t:token_logprobs(mid.eye(2), { 1, 2 })"
     ) { tensor, call in
       let weight = try call[1].ifObject(Weight.self) ?? Weight(call[1].object(Tensor.self))
+      guard weight.shape.count == 2 else { throw call[1].error("expected (V, C), got \(weight.shape)") }
       let (places, shape) = try call[2].places(size: weight.shape[0])
       let options = try call.options(3)
       let factor = 1 / Float(try options["temperature"].number(above: 0))

@@ -95,8 +95,9 @@ extension Registry {
       [Parameter("low", "integer"), Parameter("high", "integer"), shape, source], returns: "Tensor",
       example: "dice = mid.randint(1, 6, { 10 }, mid.generator(1))"
     ) { call in
-      let low = try call[1].integer()
-      let high = try call[2].integer(min: low)
+      let limit = Int(DType.integerLimit)
+      let low = try call[1].integer(min: -limit, max: limit)
+      let high = try call[2].integer(min: low, max: limit)
       let result = try Tensor.filled(0, call[3].shape(), for: "randint")
       let draw = try call[4].draw()
       for i in 0..<result.count {
@@ -108,7 +109,7 @@ extension Registry {
       "randperm", "The numbers from 1 to `count` in random order.", [Parameter("count", "integer"), source],
       returns: "Tensor", example: "order = mid.randperm(5, mid.generator(1))"
     ) { call in
-      let count = try call[1].integer(min: 0)
+      let count = try call[1].integer(min: 0, max: Int(DType.integerLimit))
       let order = try call[2].draw().order(count)
       return try call.give { try Tensor(order.map { Float($0 + 1) }, shape: [count]).converted(to: .i32) }
     }

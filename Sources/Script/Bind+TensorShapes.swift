@@ -182,7 +182,7 @@ extension Registry {
       "chunk", "So many parts along a dimension, as equal as they can be; the first ones are the larger.",
       Parameter("count", "integer"), "query, key = table.unpack(t:chunk(2, -1))"
     ) { given, total in
-      let count = try given.integer(min: 1)
+      let count = try given.integer(min: 1, max: 1 << 20)
       return (0..<count).map { total / count + ($0 < total % count ? 1 : 0) }
     }
     type.method(
@@ -298,7 +298,7 @@ extension Registry {
       [Parameter("size", "integer")], returns: "Tensor",
       example: "u = mid.tensor({ 1, 3 }, \"i32\"):one_hot(3)"
     ) { tensor, call in
-      let size = try call[1].integer(min: 1)
+      let size = try call[1].integer(min: 1, max: Int(DType.integerLimit))
       guard tensor.dtype == .i32 else {
         throw ScriptError("expected places as integers (i32), got \(tensor.dtype.rawValue)")
       }

@@ -51,7 +51,7 @@ extension Argument {
   func operand() throws -> Tensor {
     if isInteger {
       let value = try integer()
-      return abs(value) <= Int(DType.integerLimit) ? .integer(value) : Tensor(Float(value))
+      return value.magnitude <= UInt(DType.integerLimit) ? .integer(value) : Tensor(Float(value))
     }
     // NaN is a number here, too.
     if isNumber { return Tensor(Float(lua_tonumberx(lua, index, nil))) }
@@ -64,7 +64,7 @@ extension Argument {
   func dimension(of tensor: Tensor, extra: Int = 0) throws -> Int {
     let dim = try integer()
     let rank = tensor.rank + extra
-    guard dim != 0, abs(dim) <= rank else {
+    guard dim != 0, dim.magnitude <= rank else {
       let expected = rank == 0 ? "no dimension of a scalar" : "dimension from 1 to \(rank)"
       throw mismatch("\(expected) (or from the end, -1)")
     }
@@ -80,7 +80,7 @@ extension Argument {
   /// A place of a dimension, counted from 0.
   func place(size: Int) throws -> Int {
     let place = try integer()
-    guard place != 0, abs(place) <= size else {
+    guard place != 0, place.magnitude <= size else {
       throw mismatch("place from 1 to \(size) (or from the end, -1)")
     }
     return place > 0 ? place - 1 : place + size

@@ -79,6 +79,7 @@ extension Tensor {
     guard canBroadcast(to: shape) else {
       throw TensorError(.expand, "cannot repeat \(self.shape) to get \(shape)")
     }
+    try checkSize(shape, of: Op.expand.rawValue)
     return broadcast(to: shape).typed(dtype).recorded(.expand, [self]) { dy in
       self.accumulateBroadcast(dy, mayKeep: true)
     }

@@ -15,6 +15,7 @@ local with_stand_in = {
 }
 local with_engine = {
   "guard", "objective", "engine", "resume", "tensor_goldens", "tensor_properties", "autograd", "losses", "nn",
+  "tensor_misuse",
 }
 
 local passed, failures = 0, {}

@@ -1,5 +1,5 @@
--- Policy losses written in plain Lua on tensors, as a researcher would: they give what TRL's formulas give in PyTorch
--- (Goldens/grpo_losses.json), and a small network learns by each of them.
+-- Policy losses written in plain Lua on tensors, as a researcher would: they give what TRL's
+-- formulas give in PyTorch (Goldens/grpo_losses.json), and a small network learns by each of them.
 
 local check = require "support.check"
 local mid = require "midtrain"
@@ -11,8 +11,8 @@ local function goldens()
   return mid.json.decode(file:read "a")
 end
 
--- All losses take log-probabilities lp (B, T) and a table b: old and ref (B, T), mask (B, T) of the tokens that count,
--- advantages (B, 1), low and high (ε), beta.
+-- All losses take log-probabilities lp (B, T) and a table b: old and ref (B, T), mask (B, T) of the
+-- tokens that count, advantages (B, 1), low and high (ε), beta.
 
 local function clipped(ratio, b)
   local bounded = ratio:clamp(1 - b.low, 1 + b.high)
@@ -48,8 +48,8 @@ function losses.gspo(lp, b)
   return ((per_token * b.mask):sum(2) / b.mask:sum(2)):mean()
 end
 
--- One of our own in fifteen lines, with nothing shared: Dr. GRPO (arXiv:2503.20783), whose sum over tokens is divided by
--- a constant, and the k3 estimate of the divergence.
+-- One of our own in fifteen lines, with nothing shared: Dr. GRPO (arXiv:2503.20783), whose sum over
+-- tokens is divided by a constant, and the k3 estimate of the divergence.
 function losses.custom(lp, b)
   local log_ratio = lp - b.old
   local ratio = log_ratio:exp()
@@ -69,8 +69,10 @@ local function inputs(case)
   lp.requires_grad = true
   return lp, {
     old = mid.tensor(case.old_logp), ref = mid.tensor(case.ref_logp),
-    mask = mid.arange(width):le(lengths):to "f32", advantages = mid.tensor(case.advantages):unsqueeze(2),
-    low = case.epsilon, high = case.epsilon_high, beta = case.beta, longest = case.max_completion_length,
+    mask = mid.arange(width):le(lengths):to "f32",
+    advantages = mid.tensor(case.advantages):unsqueeze(2),
+    low = case.epsilon, high = case.epsilon_high, beta = case.beta,
+    longest = case.max_completion_length,
   }
 end
 
@@ -78,7 +80,8 @@ end
 local function train(loss_of)
   mid.nn.generator = mid.generator(5)
   local policy = mid.nn.Transformer {
-    vocab_size = 6, hidden_size = 16, num_attention_heads = 2, num_hidden_layers = 1, intermediate_size = 32,
+    vocab_size = 6, hidden_size = 16, num_attention_heads = 2, num_hidden_layers = 1,
+    intermediate_size = 32,
   }
   local optimizer = mid.adamw(policy:parameters(), { learning_rate = 1e-2, weight_decay = 0 })
   local draws, B, T, means = mid.generator(9), 24, 4, {}
@@ -95,7 +98,8 @@ local function train(loss_of)
     means[step] = rewards:mean():item() / T
     local old = mid.no_grad(policy.logprobs, policy, ids)
     local b = {
-      old = old, ref = old, mask = mid.ones { B, T }, beta = 0.01, low = 0.2, high = 0.28, longest = T,
+      old = old, ref = old, mask = mid.ones { B, T }, beta = 0.01, low = 0.2, high = 0.28,
+      longest = T,
       advantages = ((rewards - rewards:mean()) / (rewards:std() + 1e-4)):unsqueeze(2),
     }
     for _ = 1, 2 do
@@ -117,7 +121,8 @@ local tests = {}
 
 function tests.losses_in_plain_lua_match_pytorch()
   local name_of = {
-    ["grpo/token"] = "grpo", ["dapo/token"] = "dapo", ["bnpo/token"] = "dapo", ["grpo/sequence"] = "gspo",
+    ["grpo/token"] = "grpo", ["dapo/token"] = "dapo", ["bnpo/token"] = "dapo",
+    ["grpo/sequence"] = "gspo",
     ["dr_grpo/token"] = "custom",
   }
   local compared = {}
@@ -129,7 +134,9 @@ function tests.losses_in_plain_lua_match_pytorch()
       check.near(loss:item(), case.loss, 1e-6, name .. " loss")
       loss:backward()
       local gradient = lp.grad:tolist()
-      for i, row in ipairs(case.grad_logp) do check.near(gradient[i], row, 1e-6, name .. " gradient") end
+      for i, row in ipairs(case.grad_logp) do
+        check.near(gradient[i], row, 1e-6, name .. " gradient")
+      end
       compared[name] = (compared[name] or 0) + 1
     end
   end

@@ -63,7 +63,9 @@ local function near(actual, expected, tolerance, what)
   local scale = 1
   for _, e in ipairs(expected) do
     local value = real(e)
-    if type(value) == "number" and math.abs(value) < math.huge then scale = math.max(scale, math.abs(value)) end
+    if type(value) == "number" and math.abs(value) < math.huge then
+      scale = math.max(scale, math.abs(value))
+    end
   end
   for i, e in ipairs(expected) do
     local a, value = actual[i], real(e)

@@ -128,7 +128,9 @@ return {
       local sums = Plain.make(a.shape, function() return 0 end)
       for i = 0, count(w.shape) - 1 do
         local index, own = places(w.shape, i), {}
-        for d, size in ipairs(a.shape) do own[d] = size == 1 and 0 or index[#index - #a.shape + d] end
+        for d, size in ipairs(a.shape) do
+          own[d] = size == 1 and 0 or index[#index - #a.shape + d]
+        end
         local n = number(a.shape, own) + 1
         sums.values[n] = sums.values[n] + w.values[i + 1] * Plain.spread(b, index)
       end
@@ -249,7 +251,9 @@ return {
       local a, x = arrays(r, shape)
       local gone, dims = {}, {}
       for d = 1, #shape do
-        if r:integer(2) == 1 then gone[d], dims[#dims + 1] = true, r:integer(2) == 1 and d or d - #shape - 1 end
+        if r:integer(2) == 1 then
+          gone[d], dims[#dims + 1] = true, r:integer(2) == 1 and d or d - #shape - 1
+        end
       end
       if #dims == 0 then
         dims = nil
@@ -271,12 +275,16 @@ return {
       local result = {}
       for d = 1, #shape do if keep or not gone[d] then result[#result + 1] = kept[d] end end
       for operation, fold in pairs(folds) do
-        local wants = (operation == "sum" or operation == "prod") and 0 or operation == "var" and 2 or 1
+        local wants = ({ sum = 0, prod = 0, var = 2 })[operation] or 1
         if n >= wants then
           local values = {}
           for i, line in ipairs(lines) do values[i] = fold(line) end
           local actual
-          if operation == "norm" then actual = x:norm(2, dims, keep) else actual = x[operation](x, dims, keep) end
+          if operation == "norm" then
+            actual = x:norm(2, dims, keep)
+          else
+            actual = x[operation](x, dims, keep)
+          end
           same(actual, { shape = result, values = values },
             ("%s over %s of %s"):format(operation, dims and name(dims) or "all", name(shape)))
         end

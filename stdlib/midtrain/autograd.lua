@@ -1,19 +1,28 @@
--- Gradients of functions, functions with gradients of their own, and a check of both. Lines that begin with
--- `--- > ` are examples, which the tests run.
+-- Gradients of functions, functions with gradients of their own, and a check of both. Lines that
+-- begin with `--- > ` are examples, which the tests run.
 
 local native = require "midtrain.native"
 local random = require "midtrain.random"
 
 local autograd = {}
 
-local function is_tensor(value) return type(value) == "userdata" and getmetatable(value) == "Tensor" end
+--- Whether a value is a tensor.
+---@param value any
+---@return boolean
+--- > assert(mid.autograd.is_tensor(mid.ones(2)))
+function autograd.is_tensor(value)
+  return type(value) == "userdata" and getmetatable(value) == "Tensor"
+end
+
+local is_tensor = autograd.is_tensor
 
 -- Tensors with the same values that gradients can be asked for.
 local function leaves_of(tensors)
   local leaves = {}
   for i, x in ipairs(tensors) do
     if not is_tensor(x) then
-      error(("mid.grad: expected a Tensor as argument %d after the function, got %s"):format(i, type(x)), 3)
+      error(("mid.grad: expected a Tensor as argument %d after the function, got %s")
+        :format(i, type(x)), 3)
     end
     leaves[i] = x:detach()
     leaves[i].requires_grad = true
@@ -21,7 +30,8 @@ local function leaves_of(tensors)
   return leaves
 end
 
---- The gradients of a function that gives a scalar, at each of its arguments. The `grad` of tensors stays as it is.
+--- The gradients of a function that gives a scalar, at each of its arguments. The `grad` of tensors
+--- stays as it is.
 ---@param f fun(...: Tensor): Tensor
 ---@param ... Tensor
 ---@return Tensor ... one for each argument
@@ -35,8 +45,8 @@ function autograd.grad(f, ...)
   return table.unpack(value:gradients(leaves))
 end
 
---- A function whose gradient is what `backward` says: called with the gradient of the result, the result, and the
---- arguments, it returns a gradient for each argument, or nil.
+--- A function whose gradient is what `backward` says: called with the gradient of the result, the
+--- result, and the arguments, it returns a gradient for each argument, or nil.
 ---@param forward fun(...): Tensor it is not recorded
 ---@param backward fun(gradient: Tensor, result: Tensor, ...): Tensor?, ...
 ---@return fun(...): Tensor
@@ -73,11 +83,12 @@ local function weighed(f, inputs)
   return sum, result, list
 end
 
---- Compares the gradients that `backward` gives for a function with differences of its values, at `x` or at a list of
---- arguments. An error names the first element where they differ.
+--- Compares the gradients that `backward` gives for a function with differences of its values, at
+--- `x` or at a list of arguments. An error names the first element where they differ.
 ---@param f fun(...: Tensor): Tensor of any shape; it must give the same for the same arguments
 ---@param x Tensor|Tensor[]
----@param given { epsilon: number?, tolerance: number?, elements: integer? }? step (5e-3), allowed difference relative
+---@param given { epsilon: number?, tolerance: number?, elements: integer? }? step (5e-3), allowed
+--- difference relative
 --- to the largest gradient and 1 (1e-2), how many elements of each argument are tried (100)
 ---@return number the largest difference
 --- > mid.gradcheck(function(x) return x:tanh() end, mid.linspace(-1, 1, 5))
@@ -109,7 +120,7 @@ function autograd.gradcheck(f, x, given)
         local off = math.abs(difference - gradient[j])
         worst = math.max(worst, off)
         if not (off <= tolerance * scale) then
-          error(("mid.gradcheck: element %d of argument %d: backward gives %.6g, differences give %.6g")
+          error(("mid.gradcheck: element %d of argument %d: backward gives %.6g, differences %.6g")
             :format(j, i, gradient[j], difference), 0)
         end
       end

@@ -1,14 +1,16 @@
--- Modules: parts of networks with their parameters, in Lua on tensors. A module is called like a function; its fields
--- that are tensors are its parameters, and its fields that are modules, or lists of them, are its parts, so parameters
--- have names like a checkpoint's: "layers.0.self_attn.q_proj.weight". A name that begins with "_" is neither.
+-- Modules: parts of networks with their parameters, in Lua on tensors. A module is called like a
+-- function; its fields that are tensors are its parameters, and its fields that are modules, or
+-- lists of them, are its parts, so parameters have names like a checkpoint's:
+-- "layers.0.self_attn.q_proj.weight". A name that begins with "_" is neither.
 --
---   local net = mid.nn.Sequential { mid.nn.Linear(2, 16), function(x) return x:tanh() end, mid.nn.Linear(16, 1) }
+--   local net = mid.nn.Sequential { mid.nn.Linear(2, 16), mid.nn.RMSNorm(16), mid.nn.Linear(16, 1) }
 --   local optimizer = mid.adamw(net:parameters(), { learning_rate = 1e-2 })
 --   local loss = (net(x) - y):square():mean()
 --
--- First weights are drawn with `mid.nn.generator`, one of seed 0 unless you set another. Lines that begin with `--- > `
--- are examples, which the tests run.
+-- First weights are drawn with `mid.nn.generator`, one of seed 0 unless you set another. Lines that
+-- begin with `--- > ` are examples, which the tests run.
 
+local autograd = require "midtrain.autograd"
 local native = require "midtrain.native"
 
 local nn = { generator = native.generator(0) }
@@ -17,12 +19,11 @@ local nn = { generator = native.generator(0) }
 local Module = {}
 nn.Module = Module
 
-local function is_tensor(value) return type(value) == "userdata" and getmetatable(value) == "Tensor" end
-
---- A kind of module with a name: give it `new(...)`, which returns `kind:make { … }`, and `forward(self, ...)`.
+--- A kind of module with a name: give it `new(...)`, which returns `kind:make { … }`, and
+--- `forward(self, ...)`.
 ---@param name string what such a module prints as
 ---@return table
---- > Scale = mid.nn.kind "Scale"; function Scale.new(n) return Scale:make { weight = mid.nn.parameter(mid.ones(n)) } end
+--- > Tanh = mid.nn.kind "Tanh"; function Tanh.new() return Tanh:make {} end
 function nn.kind(name)
   local kind = setmetatable({ kind = name }, {
     __index = Module, __call = function(self, ...) return self.new(...) end,
@@ -34,7 +35,8 @@ function nn.kind(name)
     for _, tensor in pairs(self:parameters()) do count = count + tensor.count end
     lines[1] = ("%s with %d parameters"):format(name, count)
     for _, parameter in ipairs(self:named_parameters()) do
-      lines[#lines + 1] = ("  %s [%s]"):format(parameter.name, table.concat(parameter.tensor.shape, ", "))
+      local shape = table.concat(parameter.tensor.shape, ", ")
+      lines[#lines + 1] = ("  %s [%s]"):format(parameter.name, shape)
     end
     return table.concat(lines, "\n")
   end
@@ -60,7 +62,7 @@ local function collect(part, prefix, list, seen)
   for key, value in next, part do
     local name = math.type(key) == "integer" and key - 1 or key
     if type(key) ~= "string" or key:sub(1, 1) ~= "_" then
-      if is_tensor(value) then
+      if autograd.is_tensor(value) then
         if not seen[value] then
           seen[value] = true
           list[#list + 1] = { name = prefix .. name, tensor = value }
@@ -85,7 +87,7 @@ end
 ---@return table<string, Tensor>
 function Module:parameters()
   local result = {}
-  for _, parameter in ipairs(self:named_parameters()) do result[parameter.name] = parameter.tensor end
+  for _, p in ipairs(self:named_parameters()) do result[p.name] = p.tensor end
   return result
 end
 
@@ -147,15 +149,19 @@ nn.Linear = Linear
 --- x · weightᵀ + bias over the last dimension: (…, inputs) → (…, outputs).
 ---@param inputs integer
 ---@param outputs integer
----@param given { bias: boolean?, deviation: number? }? bias (true); deviation: of normal weights, else uniform ones
+---@param given { bias: boolean?, deviation: number? }? bias (true); deviation: of normal weights,
+--- else uniform ones
 ---@return midtrain.Module
 --- > y = mid.nn.Linear(3, 2)(mid.ones { 4, 3 })
 function Linear.new(inputs, outputs, given)
   local o, bound = given or {}, 1 / math.sqrt(inputs)
-  local weight = o.deviation and normal({ outputs, inputs }, o.deviation) or uniform({ outputs, inputs }, bound)
+  local shape = { outputs, inputs }
+  local weight = o.deviation and normal(shape, o.deviation) or uniform(shape, bound)
   local bias
-  if o.bias ~= false then bias = o.deviation and native.zeros(outputs) or uniform(outputs, bound) end
-  return Linear:make { weight = nn.parameter(weight), bias = bias and nn.parameter(bias) }
+  if o.bias ~= false then
+    bias = nn.parameter(o.deviation and native.zeros(outputs) or uniform(outputs, bound))
+  end
+  return Linear:make { weight = nn.parameter(weight), bias = bias }
 end
 
 function Linear:forward(x) return x:linear(self.weight, self.bias) end
@@ -170,7 +176,8 @@ nn.Embedding = Embedding
 ---@return midtrain.Module
 --- > y = mid.nn.Embedding(10, 4)({ 1, 2, 2 })
 function Embedding.new(count, size, given)
-  return Embedding:make { weight = nn.parameter(normal({ count, size }, given and given.deviation or 1)) }
+  local weight = normal({ count, size }, given and given.deviation or 1)
+  return Embedding:make { weight = nn.parameter(weight) }
 end
 
 function Embedding:forward(ids) return self.weight:embedding(ids) end
@@ -199,13 +206,15 @@ nn.LayerNorm = LayerNorm
 --- > y = mid.nn.LayerNorm(3)(mid.randn({ 4, 3 }, 1))
 function LayerNorm.new(size, epsilon)
   return LayerNorm:make {
-    weight = nn.parameter(native.ones(size)), bias = nn.parameter(native.zeros(size)), _epsilon = epsilon or 1e-5,
+    weight = nn.parameter(native.ones(size)), bias = nn.parameter(native.zeros(size)),
+    _epsilon = epsilon or 1e-5,
   }
 end
 
 function LayerNorm:forward(x)
   local centred = x - x:mean(-1, true)
-  return centred * (centred:square():mean(-1, true) + self._epsilon):rsqrt() * self.weight + self.bias
+  local variance = centred:square():mean(-1, true)
+  return centred * (variance + self._epsilon):rsqrt() * self.weight + self.bias
 end
 
 local Sequential = nn.kind "Sequential"
@@ -214,7 +223,7 @@ nn.Sequential = Sequential
 --- Modules, or functions, one after another.
 ---@param parts (midtrain.Module|function)[]
 ---@return midtrain.Module
---- > net = mid.nn.Sequential { mid.nn.Linear(2, 8), function(x) return x:relu() end, mid.nn.Linear(8, 1) }
+--- > net = mid.nn.Sequential { mid.nn.Linear(2, 8), function(x) return x:relu() end }
 function Sequential.new(parts) return Sequential:make(table.move(parts, 1, #parts, 1, {})) end
 
 function Sequential:forward(x, ...)

@@ -1,17 +1,21 @@
--- Optimisers beside mid.adamw, averages of weights, clipping. All take a module, a model, or a table of tensors, and
--- train what requires a gradient in it. Lines that begin with `--- > ` are examples, which the tests run.
+-- Optimisers beside mid.adamw, averages of weights, clipping. All take a module, a model, or a
+-- table of tensors, and train what requires a gradient in it. Lines that begin with `--- > ` are
+-- examples, which the tests run.
 
 local native = require "midtrain.native"
 local options = require "midtrain.options"
 
 local optim = {}
 
---- What is to be trained: tensors that require a gradient, with their names, in the order of the names.
+--- What is to be trained: tensors that require a gradient, with their names, in the order of the
+--- names.
 ---@param source any a module, a model, or a table of tensors by name or number
 ---@return { name: string, tensor: Tensor }[]
 function optim.parameters(source)
   local tensors = source
-  if type(source) == "userdata" or type(source.parameters) == "function" then tensors = source:parameters() end
+  if type(source) == "userdata" or type(source.parameters) == "function" then
+    tensors = source:parameters()
+  end
   local list = {}
   for name, tensor in pairs(tensors) do
     if tensor.requires_grad then list[#list + 1] = { name = tostring(name), tensor = tensor } end
@@ -94,21 +98,24 @@ local function momentum(self, p, gradient)
   return self.nesterov and gradient + m * self.momentum or m
 end
 
---- Stochastic gradient descent as in PyTorch: m ← momentum·m + g + weight_decay·w, w ← w − learning_rate·m.
+--- Stochastic gradient descent as in PyTorch: m ← momentum·m + g + weight_decay·w, w ← w −
+--- learning_rate·m.
 ---@param source any
----@param given { learning_rate: number?, momentum: number?, nesterov: boolean?, weight_decay: number? }?
+---@param given { learning_rate: number?, momentum: number?, nesterov: boolean?, weight_decay:
+--- number? }?
 ---@return table with `step { learning_rate, max_grad_norm }`, `zero_grad()` and `learning_rate`
---- > opt = mid.optim.sgd(net, { learning_rate = 0.1, momentum = 0.9 }); loss:backward(); opt:step(); opt:zero_grad()
+--- > opt = mid.optim.sgd(net, { momentum = 0.9 }); loss:backward(); opt:step(); opt:zero_grad()
 optim.sgd = optimizer("sgd", {
-  learning_rate = { "number", default = 1e-2, min = 0 }, momentum = { "number", default = 0, min = 0 },
+  learning_rate = { "number", default = 1e-2, min = 0 },
+  momentum = { "number", default = 0, min = 0 },
   nesterov = { "boolean", default = false }, weight_decay = { "number", default = 0, min = 0 },
 }, function(self, p, gradient)
   if self.weight_decay > 0 then gradient = gradient + p.tensor * self.weight_decay end
   p.tensor:add_(self.momentum > 0 and momentum(self, p, gradient) or gradient, -self.learning_rate)
 end)
 
--- Newton and Schulz's iteration towards the nearest matrix with orthonormal rows or columns, with the coefficients
--- of Keller Jordan, "Muon", 2024: singular values end between 0.7 and 1.2.
+-- Newton and Schulz's iteration towards the nearest matrix with orthonormal rows or columns, with
+-- the coefficients of Keller Jordan, "Muon", 2024: singular values end between 0.7 and 1.2.
 local function orthogonal(matrix)
   local isTall = matrix.shape[1] > matrix.shape[2]
   local x = matrix / (matrix:norm() + 1e-7)
@@ -120,14 +127,16 @@ local function orthogonal(matrix)
   return isTall and x:transpose() or x
 end
 
---- Muon, for matrices inside a network (Jordan 2024): momentum made orthogonal, times √max(1, rows/columns). Train
---- embeddings, heads and vectors with mid.adamw beside it.
+--- Muon, for matrices inside a network (Jordan 2024): momentum made orthogonal, times √max(1,
+--- rows/columns). Train embeddings, heads and vectors with mid.adamw beside it.
 ---@param source any
----@param given { learning_rate: number?, momentum: number?, nesterov: boolean?, weight_decay: number? }?
+---@param given { learning_rate: number?, momentum: number?, nesterov: boolean?, weight_decay:
+--- number? }?
 ---@return table as optim.sgd
 --- > opt = mid.optim.muon({ w = mid.nn.parameter(mid.ones { 3, 4 }) }, { learning_rate = 0.02 })
 optim.muon = optimizer("muon", {
-  learning_rate = { "number", default = 0.02, min = 0 }, momentum = { "number", default = 0.95, min = 0 },
+  learning_rate = { "number", default = 0.02, min = 0 },
+  momentum = { "number", default = 0.95, min = 0 },
   nesterov = { "boolean", default = true }, weight_decay = { "number", default = 0, min = 0 },
 }, function(self, p, gradient)
   local shape = p.tensor.shape
@@ -142,16 +151,16 @@ end)
 local Average = {}
 Average.__index = Average
 
---- An exponential moving average of parameters: `update()` after each step, `swap()` to compute with the averages, and
---- again to go back.
+--- An exponential moving average of parameters: `update()` after each step, `swap()` to compute
+--- with the averages, and again to go back.
 ---@param source any
 ---@param decay number?
 ---@return table
 --- > ema = mid.optim.ema(net, 0.99); ema:update(); ema:swap(); ema:swap()
 function optim.ema(source, decay)
-  local self = setmetatable({ parameters = optim.parameters(source), decay = decay or 0.999, averages = {} }, Average)
+  local self = { parameters = optim.parameters(source), decay = decay or 0.999, averages = {} }
   for i, p in ipairs(self.parameters) do self.averages[i] = p.tensor:detach():clone() end
-  return self
+  return setmetatable(self, Average)
 end
 
 function Average:update()

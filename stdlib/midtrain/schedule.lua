@@ -1,6 +1,6 @@
--- Learning rates over a run: functions of the step t (from 0) and the number of steps T that give a factor from 0 to 1.
--- `warmup` and `decay` are shares of the run below 1, or numbers of steps. Lines that begin with `--- > ` are examples,
--- which the tests run.
+-- Learning rates over a run: functions of the step t (from 0) and the number of steps T that give a
+-- factor from 0 to 1. `warmup` and `decay` are shares of the run below 1, or numbers of steps.
+-- Lines that begin with `--- > ` are examples, which the tests run.
 --
 --   optimizer:step { learning_rate = 3e-4 * schedule(t, T) }
 
@@ -33,7 +33,9 @@ schedule.constant = after_warmup("constant", {}, function() return 1 end)
 ---@param given { warmup: number?, final: number? }?
 ---@return fun(t: integer, T: integer): number
 --- > f = mid.schedule.linear {}; assert(f(50, 100) == 0.5)
-schedule.linear = after_warmup("linear", { final = { "number", default = 0, min = 0 } }, function(progress, o)
+schedule.linear = after_warmup("linear", {
+  final = { "number", default = 0, min = 0 },
+}, function(progress, o)
   return 1 + (o.final - 1) * progress
 end)
 
@@ -41,7 +43,9 @@ end)
 ---@param given { warmup: number?, final: number? }?
 ---@return fun(t: integer, T: integer): number
 --- > f = mid.schedule.cosine { warmup = 0.1 }; assert(f(100, 100) < 1e-9)
-schedule.cosine = after_warmup("cosine", { final = { "number", default = 0, min = 0 } }, function(progress, o)
+schedule.cosine = after_warmup("cosine", {
+  final = { "number", default = 0, min = 0 },
+}, function(progress, o)
   return o.final + (1 - o.final) * 0.5 * (1 + math.cos(math.pi * progress))
 end)
 

@@ -1,6 +1,7 @@
--- The decoder-only transformers of this engine (Llama, Qwen2, Qwen3) as modules in Lua: to be trained from scratch, to be
--- changed, and to look inside. Names are the checkpoint's, so what one saves the other loads. Fused operations do the
--- work unless attention weights are wanted. Lines that begin with `--- > ` are examples, which the tests run.
+-- The decoder-only transformers of this engine (Llama, Qwen2, Qwen3) as modules in Lua: to be
+-- trained from scratch, to be changed, and to look inside. Names are the checkpoint's, so what one
+-- saves the other loads. Fused operations do the work unless attention weights are wanted. Lines
+-- that begin with `--- > ` are examples, which the tests run.
 
 local native = require "midtrain.native"
 local options = require "midtrain.options"
@@ -15,7 +16,7 @@ return function(nn)
     attention_bias = { "boolean", default = false, doc = "of queries, keys and values" },
     query_key_norm = { "boolean", default = false, doc = "Qwen3's norms of each head" },
     rope_theta = { "number", default = 10000, min = 0 },
-    rope_frequencies = { "table", doc = "angle a position for each pair of a head; else from rope_theta" },
+    rope_frequencies = { "table", doc = "angle a position of each pair; else from rope_theta" },
     intermediate_size = { "integer", min = 1, doc = "4 × hidden_size if absent" },
     num_hidden_layers = { "integer", default = 1, min = 0 },
     vocab_size = { "integer", default = 2, min = 1 },
@@ -91,7 +92,9 @@ return function(nn)
     end
     local angles = inside and inside._rotary
     if not angles then
-      angles = native.rotary(x.shape[#x.shape - 1], o.head_dim, { theta = o.rope_theta, frequencies = o.rope_frequencies })
+      angles = native.rotary(x.shape[#x.shape - 1], o.head_dim, {
+        theta = o.rope_theta, frequencies = o.rope_frequencies,
+      })
       if inside then inside._rotary = angles end
     end
     q, k = normed(q, self.q_norm):rope(angles), normed(k, self.k_norm):rope(angles)
@@ -101,7 +104,9 @@ return function(nn)
       y, weights = spelled_out(q, k, v, o)
       inside.attentions[#inside.attentions + 1] = weights
     else
-      y = q:attention(k, v, { heads = o.num_attention_heads, key_value_heads = o.num_key_value_heads })
+      y = q:attention(k, v, {
+        heads = o.num_attention_heads, key_value_heads = o.num_key_value_heads,
+      })
     end
     return self.o_proj(y)
   end
@@ -112,14 +117,15 @@ return function(nn)
   --- down(silu(gate(x)) · up(x)): (…, C) → (…, C).
   ---@param config table with hidden_size and intermediate_size
   ---@return midtrain.Module
-  --- > y = mid.nn.MLP({ hidden_size = 8, intermediate_size = 16, num_attention_heads = 1 })(mid.ones { 5, 8 })
+  --- > y = mid.nn.MLP({ hidden_size = 8, num_attention_heads = 1 })(mid.ones { 5, 8 })
   function MLP.new(config)
     local o = checked("mid.nn.MLP", config)
     local function linear(inputs, outputs)
       return nn.Linear(inputs, outputs, { bias = false, deviation = o.initializer_range })
     end
     return MLP:make {
-      gate_proj = linear(o.hidden_size, o.intermediate_size), up_proj = linear(o.hidden_size, o.intermediate_size),
+      gate_proj = linear(o.hidden_size, o.intermediate_size),
+      up_proj = linear(o.hidden_size, o.intermediate_size),
       down_proj = linear(o.intermediate_size, o.hidden_size),
     }
   end
@@ -146,18 +152,21 @@ return function(nn)
   --- A language model with random weights, from sizes by the names of a config.json.
   ---@param config table vocab_size, hidden_size, num_hidden_layers, num_attention_heads, …
   ---@return midtrain.Module
-  --- > tiny = mid.nn.Transformer { vocab_size = 9, hidden_size = 8, num_attention_heads = 2, num_hidden_layers = 2 }
+  --- > tiny = mid.nn.Transformer { vocab_size = 9, hidden_size = 8, num_attention_heads = 2 }
   function Transformer.new(config)
     local o = checked("mid.nn.Transformer", config)
     local layers = {}
     for i = 1, o.num_hidden_layers do layers[i] = new_block(o) end
     return Transformer:make {
       model = {
-        embed_tokens = nn.Embedding(o.vocab_size, o.hidden_size, { deviation = o.initializer_range }),
+        embed_tokens = nn.Embedding(o.vocab_size, o.hidden_size, {
+          deviation = o.initializer_range,
+        }),
         layers = layers, norm = nn.RMSNorm(o.hidden_size, o.rms_norm_eps),
       },
-      lm_head = not o.tie_word_embeddings
-        and nn.Linear(o.hidden_size, o.vocab_size, { bias = false, deviation = o.initializer_range }) or nil,
+      lm_head = not o.tie_word_embeddings and nn.Linear(o.hidden_size, o.vocab_size, {
+        bias = false, deviation = o.initializer_range,
+      }) or nil,
       _config = o,
     }
   end
@@ -172,8 +181,8 @@ return function(nn)
     return part, last
   end
 
-  --- A model that was loaded, or made by mid.from_config, as modules on the same weights: what one trains the other has.
-  --- Its matrices must be stored in f32. To train it call `unfreeze()`.
+  --- A model that was loaded, or made by mid.from_config, as modules on the same weights: what one
+  --- trains the other has. Its matrices must be stored in f32. To train it call `unfreeze()`.
   ---@param model Model
   ---@return midtrain.Module
   function Transformer.of(model)
@@ -191,23 +200,27 @@ return function(nn)
     for _, parameter in ipairs(self:named_parameters()) do
       local tensor = rest[parameter.name]
       if not tensor then
-        error(("mid.nn.Transformer.of: %s is not there in f32; load the model with dtype f32 and without adapters")
-          :format(parameter.name), 2)
+        error(("mid.nn.Transformer.of: %s is not there in f32; load the model with dtype f32 and "
+          .. "without adapters"):format(parameter.name), 2)
       end
       local part, last = place(self, parameter.name)
       part[last], rest[parameter.name] = tensor, nil
     end
     local name = next(rest)
-    if name then error(("mid.nn.Transformer.of: %s has no place in these modules"):format(name), 2) end
+    if name then
+      error(("mid.nn.Transformer.of: %s has no place in these modules"):format(name), 2)
+    end
     return self
   end
 
-  --- The residual stream after the last layer, normalised: ids (T) or (B, T), from 0 as tokenizers count them →
-  --- (T, C) or (B, T, C).
+  --- The residual stream after the last layer, normalised: ids (T) or (B, T), from 0 as tokenizers
+  --- count them → (T, C) or (B, T, C).
   ---@param ids integer[]|Tensor
-  ---@param inside { hidden_states: table?, attentions: table?, hooks: table? }? lists that are filled with the residual
-  --- stream before the first and after each layer, and with attention weights (H, T, T) of each layer; functions by
-  --- layer (0: the embeddings) that get the residual stream and may return another
+  ---@param inside { hidden_states: table?, attentions: table?, hooks: table? }? lists that are
+  --- filled with the residual
+  --- stream before the first and after each layer, and with attention weights (H, T, T) of each
+  --- layer; functions by layer (0: the embeddings) that get the residual stream and may return
+  --- another
   ---@return Tensor
   --- > inside = { hidden_states = {}, attentions = {} }; h = tiny:hidden({ 1, 2, 3 }, inside)
   function Transformer:hidden(ids, inside)
@@ -236,13 +249,15 @@ return function(nn)
   --- > logits = tiny { 1, 2, 3 }
   function Transformer:forward(ids, inside) return self:hidden(ids, inside):linear(head(self)) end
 
-  --- What the head makes of a residual stream in the middle (nostalgebraist, "interpreting GPT: the logit lens", 2020).
+  --- What the head makes of a residual stream in the middle (nostalgebraist, "interpreting GPT: the
+  --- logit lens", 2020).
   ---@param state Tensor (…, C), one of hidden_states
   ---@return Tensor logits (…, V)
   --- > lens = tiny:lens(inside.hidden_states[2]):softmax()
   function Transformer:lens(state) return self.model.norm(state):linear(head(self)) end
 
-  --- Log-probabilities of ids[2…T], each given those before it, without ever holding all logits: (…, T) → (…, T − 1).
+  --- Log-probabilities of ids[2…T], each given those before it, without ever holding all logits:
+  --- (…, T) → (…, T − 1).
   ---@param ids integer[]|Tensor
   ---@param inside table? as for hidden
   ---@return Tensor
