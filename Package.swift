@@ -44,6 +44,7 @@ let package = Package(
       name: "TrainTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
       swiftSettings: native),
     .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
-    .testTarget(name: "midtrainTests", dependencies: ["TestSupport", "midtrain", "Script"], swiftSettings: native),
+    .testTarget(
+      name: "midtrainTests", dependencies: ["TestSupport", "midtrain", "Script"], swiftSettings: native),
   ]
 )

@@ -74,7 +74,7 @@ static int assigned(lua_State *L) {
   lua_settop(L, 3);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(3)) == LUA_TNIL) {
-    lua_settop(L, 2);
+    lua_settop(L, 3);
     return run(L, lua_touserdata(L, lua_upvalueindex(2)));
   }
   void *setter = lua_touserdata(L, -1);

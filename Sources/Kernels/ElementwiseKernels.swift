@@ -25,16 +25,23 @@ public struct Operand {
 
 /// A differentiable function of one variable.
 public enum UnaryFunction: Sendable {
-  case negate, exp, log, sqrt, square, abs, sigmoid, silu, tanh
+  case negate, exp, log, sqrt, square, abs, sigmoid, silu, tanh, relu, sin, cos, erf, expm1, log1p
   case clamp(Float, Float)
 
   /// Whether the derivative is computed from the result, not from the argument.
   public var savesResult: Bool {
     switch self {
-    case .exp, .sqrt, .sigmoid, .tanh: true
-    case .negate, .log, .square, .abs, .silu, .clamp: false
+    case .exp, .sqrt, .sigmoid, .tanh, .expm1: true
+    case .negate, .log, .square, .abs, .silu, .relu, .sin, .cos, .erf, .log1p, .clamp: false
     }
   }
+}
+
+/// A function of one variable that is constant between jumps: its derivative is 0.
+public enum StepFunction: String, Sendable {
+  case floor, ceil, sign
+  /// To the nearest whole number, ties to the even one.
+  case round
 }
 
 /// A differentiable function of two variables.
@@ -74,6 +81,12 @@ public enum ElementwiseKernels {
       case .sigmoid: mapVector(a, out, n) { logistic($0) }
       case .silu: mapVector(a, out, n) { silu($0) }
       case .tanh: mapVector(a, out, n) { x in lanes(x) { Glibc.tanhf($0) } }
+      case .relu: mapVector(a, out, n) { larger(.zero, $0) }
+      case .sin: mapVector(a, out, n) { x in lanes(x) { Glibc.sinf($0) } }
+      case .cos: mapVector(a, out, n) { x in lanes(x) { Glibc.cosf($0) } }
+      case .erf: mapVector(a, out, n) { x in lanes(x) { Glibc.erff($0) } }
+      case .expm1: mapVector(a, out, n) { x in lanes(x) { Glibc.expm1f($0) } }
+      case .log1p: mapVector(a, out, n) { x in lanes(x) { Glibc.log1pf($0) } }
       case .clamp(let low, let high):
         let (low, high) = (Vector(repeating: low), Vector(repeating: high))
         mapVector(a, out, n) { smaller(larger($0, low), high) }
@@ -101,10 +114,32 @@ public enum ElementwiseKernels {
       case .tanh: loop(d, s, out, beta, n) { d, y in d * (1 - y * y) }
       case .silu:
         loop(d, s, out, beta, n) { siluGradient($0, $1) }
+      case .relu: loop(d, s, out, beta, n) { d, x in Vector.zero.replacing(with: d, where: x .> 0) }
+      case .sin: loop(d, s, out, beta, n) { d, x in d * lanes(x) { Glibc.cosf($0) } }
+      case .cos: loop(d, s, out, beta, n) { d, x in -d * lanes(x) { Glibc.sinf($0) } }
+      // 2/√π · e^(−x²)
+      case .erf: loop(d, s, out, beta, n) { d, x in d * 1.128_379_2 * exponential(-x * x) }
+      case .expm1: loop(d, s, out, beta, n) { d, y in d * (y + 1) }
+      case .log1p: loop(d, s, out, beta, n) { d, x in d / (1 + x) }
       case .clamp(let low, let high):
         let (low, high) = (Vector(repeating: low), Vector(repeating: high))
         loop(d, s, out, beta, n) { d, x in Vector.zero.replacing(with: d, where: (x .>= low) .& (x .<= high))
         }
+      }
+    }
+  }
+
+  /// `out = f(a)`, on all threads.
+  public static func map(
+    _ function: StepFunction, _ a: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>, count: Int
+  ) {
+    ThreadPool.shared.forEach(count: count, grain: grain) { piece in
+      let (a, out, n) = (a + piece.lowerBound, out + piece.lowerBound, piece.count)
+      switch function {
+      case .floor: mapVector(a, out, n) { x in lanes(x) { Glibc.floorf($0) } }
+      case .ceil: mapVector(a, out, n) { x in lanes(x) { Glibc.ceilf($0) } }
+      case .round: mapVector(a, out, n) { x in lanes(x) { Glibc.rintf($0) } }
+      case .sign: mapVector(a, out, n) { x in sign(x) }
       }
     }
   }

@@ -11,7 +11,7 @@ public final class CausalLM: @unchecked Sendable {
   /// All weights by their checkpoint names, in the order of the network, whatever their storage.
   public let weights: [(name: String, weight: Weight)]
   private let network: Network
-  let rotaryFrequencies: [Float]
+  package let rotaryFrequencies: [Float]
   /// Copies of this network for sampling, see `shadow`.
   private let shadows = Mutex<[ShadowKind: CausalLM]>([:])
   /// The adapters' settings while there are any.

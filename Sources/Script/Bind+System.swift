@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Kernels
 import Model
+import Tensor
 
 extension Registry {
   /// Time, files and folders, signals, memory, and what the engine runs on.
@@ -167,16 +168,26 @@ extension Registry {
       "memory",
       """
       Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the \
-      process has held (`peak`).
+      process has held (`peak`). Who holds them: `held`, by type the `count` of objects and their `bytes`; and of all \
+      tensors, those of the engine and what is recorded for gradients included, bytes in use (`tensors`), the most of \
+      them so far (`tensors_peak`) and bytes kept to be used again (`cached`).
       """,
       returns: "table", example: "print(mid.memory().native)"
     ) { call in
+      let pool = BufferPool.shared.statistics
+      let held = call.state.registry.types.filter { $0.held.count > 0 }.map { type in
+        (
+          name: type.name,
+          value: ["count": type.held.count, "bytes": type.held.bytes] as Table as (any LuaPushable)?
+        )
+      }
       var usage = rusage()
       getrusage(RUSAGE_SELF.rawValue, &usage)
       return try call.return(
         [
           "lua": Int(clua_memory(call.lua)), "native": call.state.memory.bytes,
           "peak": usage.ru_maxrss * 1024,
+          "held": Table(held), "tensors": pool.inUse, "tensors_peak": pool.peakInUse, "cached": pool.cached,
         ] as Table)
     }
   }

@@ -17,8 +17,12 @@ extension Registry {
       Parameter("weight_decay", "number", "decoupled decay of all weights", default: .number(0.01)),
     ]
     function(
-      "adamw", "AdamW over all weights of a model, or over its adapters, which then collect gradients.",
-      [Parameter("model", "Model"), .options(settings)], returns: "AdamW",
+      "adamw",
+      """
+      AdamW over all weights of a model, or over its adapters, which then collect gradients; or over those tensors of a \
+      table that require a gradient.
+      """,
+      [Parameter("parameters", "Model|table<string, Tensor>"), .options(settings)], returns: "AdamW",
       example: "opt = mid.adamw(model, { learning_rate = 1e-5 })"
     ) { call in
       let options = try call.options(2)
@@ -28,9 +32,7 @@ extension Registry {
       settings.beta2 = Float(try options["beta2"].number(min: 0, max: 0.999_999))
       settings.epsilon = Float(try options["epsilon"].number(above: 0))
       settings.weightDecay = Float(try options["weight_decay"].number(min: 0))
-      let model = try call[1].object(LanguageModel.self)
-      try model.network.makeTrainable()
-      return try call.return(AdamW(parameters: model.network.parameters, settings: settings))
+      return try call.return(AdamW(parameters: call[1].trainable(), settings: settings))
     }
 
     type(AdamW.self, "AdamW") { type in
@@ -89,5 +91,28 @@ extension Registry {
         }
       }
     }
+  }
+}
+
+extension Argument {
+  /// What an optimiser is to train: all that a model can, or the tensors of a table that require a gradient, by name.
+  fileprivate func trainable() throws -> [(name: String, tensor: Tensor)] {
+    if let model = try ifObject(LanguageModel.self) {
+      try model.network.makeTrainable()
+      return model.network.parameters
+    }
+    guard isTable else { throw mismatch("Model, or table of tensors by name") }
+    let tensors = try pairs().map { pair in
+      (
+        name: try pair.key.isInteger ? "\(pair.key.integer())" : pair.key.string(),
+        tensor: try pair.value.object(Tensor.self)
+      )
+    }
+    let wanted = tensors.filter { $0.tensor.requiresGradient }.sorted { $0.name < $1.name }
+    guard !wanted.isEmpty else { throw error("none of these \(tensors.count) tensors requires a gradient") }
+    guard wanted.allSatisfy({ $0.tensor.isContiguous }) else {
+      throw error("an optimiser wants tensors whose elements lie side by side; use contiguous()")
+    }
+    return wanted
   }
 }

@@ -1,5 +1,6 @@
 import CLua
 import Glibc
+import Kernels
 
 /// Native work that a job waits for. It crosses to the worker thread and back; the engine's lock orders all
 /// access.
@@ -83,6 +84,23 @@ final class Engine: @unchecked Sendable {
       }
     }
     return try work()
+  }
+
+  /// Does something brief here: on all threads, while the worker waits, if that is between two operations; else on this
+  /// thread alone, beside it.
+  func runBriefly<R>(_ body: () throws -> R) rethrows -> R {
+    let isFree = locked {
+      defer { isBusy = true }
+      return !isBusy
+    }
+    guard isFree else { return try ThreadPool.serially(body) }
+    defer {
+      locked {
+        isBusy = false
+        pthread_cond_broadcast(changed)
+      }
+    }
+    return try body()
   }
 
   /// Makes an operation end as soon as it can.

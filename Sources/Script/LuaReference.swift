@@ -58,19 +58,29 @@ package final class LuaFunction {
   package func call<each Value: LuaPushable>(
     on stack: Stack, _ arguments: repeat each Value
   ) throws -> LuaScalar {
+    try call(on: stack, results: 1, repeat each arguments) { lua, index in
+      switch lua_type(lua, index) {
+      case LUA_TNIL: .none
+      case LUA_TBOOLEAN: .boolean(lua_toboolean(lua, index) != 0)
+      case LUA_TNUMBER: .number(lua_tonumberx(lua, index, nil))
+      case LUA_TSTRING: .string(string(lua, index))
+      default: .other(describeValue(lua, index))
+      }
+    }
+  }
+
+  /// Calls the function for so many results, which `read` finds from an index on.
+  func call<each Value: LuaPushable, Result>(
+    on stack: Stack, results: Int32, _ arguments: repeat each Value,
+    read: (_ lua: LuaPointer, _ index: Int32) throws -> Result
+  ) throws -> Result {
     let lua = stack.lua
     let base = lua_gettop(lua)
     defer { lua_settop(lua, base) }
-    try stack.reserve(4)
+    try stack.reserve(Int(results) + 4)
     reference.push(on: lua)
     let count = try stack.return(repeat each arguments).count
-    guard clua_pcall(lua, count, 1, 0) == LUA_OK else { throw LuaValueError(lua) }
-    switch lua_type(lua, -1) {
-    case LUA_TNIL: return .none
-    case LUA_TBOOLEAN: return .boolean(lua_toboolean(lua, -1) != 0)
-    case LUA_TNUMBER: return .number(lua_tonumberx(lua, -1, nil))
-    case LUA_TSTRING: return .string(string(lua, -1))
-    default: return .other(describeValue(lua, -1))
-    }
+    guard clua_pcall(lua, count, results, 0) == LUA_OK else { throw LuaValueError(lua) }
+    return try read(lua, base + 1)
   }
 }

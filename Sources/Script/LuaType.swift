@@ -23,18 +23,21 @@ private struct Box {
 package protocol AnyLuaType: AnyObject {
   var name: String { get }
   var functions: [NativeFunction] { get }
+  /// How many objects of this type Lua holds, and bytes that they keep outside its heap.
+  var held: (count: Int, bytes: Int) { get }
   func install(in lua: LuaPointer)
 }
 
 /// The operators that a type can give a meaning to.
 package enum Metamethod: String {
-  case add, sub, mul, div, pow, mod, unm, len, eq, lt, le, concat, call
+  case add, sub, mul, div, pow, mod, idiv, unm, band, bor, bxor, bnot, len, eq, lt, le, concat, call
 }
 
 /// How objects of one Swift class look to Lua: methods, properties, operators.
 package final class LuaType<Object: LuaObject>: AnyLuaType {
   package let name: String
   package private(set) var functions: [NativeFunction] = []
+  package private(set) var held = (count: 0, bytes: 0)
 
   /// What `tostring` and the prompt show.
   package var describe: (Object) -> String
@@ -42,6 +45,10 @@ package final class LuaType<Object: LuaObject>: AnyLuaType {
   package var close: (Object) -> Void = { _ in }
   /// Where a key leads that is neither a method nor a property; nil for an error with the nearest name.
   package var missing: ((Object, Call) throws -> Results)?
+  /// What a key stands for that is no name, as in `t[1]`: argument 2 of the call.
+  package var element: ((Object, Call) throws -> Results)?
+  /// Assigns argument 3 to such a key.
+  package var setElement: ((Object, Call) throws -> Void)?
 
   private var setters: [String: NativeFunction] = [:]
   private var internals: [NativeFunction] = []
@@ -144,12 +151,14 @@ package final class LuaType<Object: LuaObject>: AnyLuaType {
     memory.initializeMemory(as: Box.self, to: Box(object: .passRetained(object), bytes: bytes))
     lua_rawgeti(lua, CLUA_REGISTRY, lua_Integer(metatableReference))
     lua_setmetatable(lua, -2)
+    held = (held.count + 1, held.bytes + bytes)
     LuaState.of(lua).memory.add(bytes)
   }
 
   private func release(_ lua: LuaPointer) {
     guard let box = box(lua, 1), let object = box.pointee.object else { return }
     box.pointee.object = nil
+    held = (held.count - 1, held.bytes - box.pointee.bytes)
     LuaState.of(lua).memory.remove(box.pointee.bytes)
     object.release()
   }
@@ -233,6 +242,7 @@ package final class LuaType<Object: LuaObject>: AnyLuaType {
   private var missingKey: NativeFunction {
     own("") { type, call in
       let object = try call.receiver(type)
+      if let element = type.element, !call[2].isString { return try element(object, call) }
       if let missing = type.missing { return try missing(object, call) }
       throw type.unknownField(call, among: type.functions.filter { $0.kind != .metamethod }.map(\.shortName))
     }
@@ -240,6 +250,10 @@ package final class LuaType<Object: LuaObject>: AnyLuaType {
 
   private var missingSetter: NativeFunction {
     own("") { type, call in
+      if let setElement = type.setElement, !call[2].isString {
+        try setElement(call.receiver(type), call)
+        return .none
+      }
       let name = Script.string(call.lua, 2)
       guard type.functions.contains(where: { $0.kind == .property && $0.shortName == name }) else {
         throw type.unknownField(call, among: type.setters.keys.sorted())

@@ -11,7 +11,7 @@ package typealias Completion = (Stack) throws -> Results
 /// before, `leave` puts that back, after an error too. The Lua function may wait.
 package struct Scope {
   let enter: () -> Int
-  let leave: (Int) -> Void
+  let leave: (LuaState, Int) -> Void
 }
 
 /// One argument, option, or property, as the person who calls it sees it. Feeds error messages, `help` and
@@ -133,7 +133,7 @@ package final class NativeFunction {
   /// Ends the scope of a function that was called, and hands on its results or its error.
   func leaveScope(_ lua: LuaPointer, raising: Bool) -> Int32 {
     guard case .scoped(let scope) = body else { preconditionFailure("\(name) calls no function") }
-    scope.leave(Int(lua_tointegerx(lua, 1, nil)))
+    scope.leave(LuaState.of(lua), Int(lua_tointegerx(lua, 1, nil)))
     return raising ? CLUA_RAISE : lua_gettop(lua) - 1
   }
 }

@@ -10,7 +10,7 @@ package final class NativeMemory {
   /// Bytes that objects held by Lua keep.
   package private(set) var bytes = 0
   /// Where the next full collection happens, in bytes.
-  package var softLimit = 256 << 20
+  package var softLimit = 64 << 20
   /// Full collections so far.
   package private(set) var collections = 0
   private let lua: LuaPointer

@@ -189,6 +189,9 @@ package final class Scheduler {
     return current.lua == lua ? CLUA_PREEMPT_YIELD : CLUA_PREEMPT_NOT
   }
 
+  /// Does something brief at once: see `Engine.runBriefly`.
+  func briefly<R>(_ body: () throws -> R) rethrows -> R { try engine.runBriefly(body) }
+
   // MARK: Calls that wait
 
   /// The job whose own coroutine this is, if it can yield here. A coroutine inside a job, or a callback from
@@ -202,8 +205,14 @@ package final class Scheduler {
   /// Does a native function's work: on the worker, with a yield, for a job; in place otherwise.
   func run(_ work: @escaping Work, for call: Call) throws -> Int32 {
     guard let job = try yieldingJob(call.lua) else {
-      return try engine.runInline(work)(call.stack).count
+      var results = try engine.runInline(work)(call.stack)
+      while let next = results.next { results = try engine.runInline(next)(call.stack) }
+      return results.count
     }
+    return submit(work, for: job)
+  }
+
+  private func submit(_ work: @escaping Work, for job: Job) -> Int32 {
     let isRecording = Tape.isRecording
     let operation = Operation { try Tape.recording(isRecording, work) }
     job.pending = .operation(operation)
@@ -234,7 +243,9 @@ package final class Scheduler {
     switch pending {
     case .operation(let operation):
       if job.isCancelled { throw ScriptError("cancelled") }
-      return try operation.result!.get()(stack).count
+      let results = try operation.result!.get()(stack)
+      if let next = results.next { return submit(next, for: job) }
+      return results.count
     case .wait(let wait):
       if case .job(let target) = wait.condition { target.waiters -= 1 }
       if job.isCancelled { throw ScriptError("cancelled") }

@@ -3,7 +3,9 @@ import CLua
 /// How many values a native function left on top of the stack for its caller.
 package struct Results {
   let count: Int32
-  package static let none = Results(count: 0)
+  /// What is still to be done before there are results, away from Lua again; then `count` is 0.
+  var next: Work?
+  package static var none: Results { Results(count: 0) }
 }
 
 /// What can be given to Lua.

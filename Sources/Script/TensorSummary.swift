@@ -8,8 +8,12 @@ extension Tensor {
   package var summary: String {
     let values = self.values
     let marks = requiresGradient ? ", requires_grad" : isLeaf ? "" : ", recorded"
-    if rank == 0 { return "Tensor \(short(values[0]))\(marks)" }
-    let title = "Tensor \(shape) f32\(marks)"
+    func short(_ value: Float) -> String {
+      dtype == .bool ? (value != 0 ? "true" : "false") : dtype == .i32 ? "\(Int(value))" : digits(value)
+    }
+    let kind = dtype.rawValue
+    if rank == 0 { return "Tensor \(short(values[0]))\(dtype == .f32 ? "" : " " + kind)\(marks)" }
+    let title = "Tensor \(shape) \(kind)\(marks)"
     if values.isEmpty { return title }
     let columns = shape[rank - 1]
     let rows = values.count / columns
@@ -39,13 +43,13 @@ extension Tensor {
     guard let low = finite.min(), let high = finite.max() else { return "no finite value" }
     let mean = finite.reduce(0.0) { $0 + Double($1) } / Double(finite.count)
     let others = values.count - finite.count
-    return "\(short(low)) to \(short(high)), mean \(short(Float(mean)))"
+    return "\(digits(low)) to \(digits(high)), mean \(digits(Float(mean)))"
       + (others > 0 ? ", \(others) not finite" : "")
   }
 }
 
 /// Five digits, as `%.5g` writes them.
-private func short(_ value: Float) -> String {
+private func digits(_ value: Float) -> String {
   withVaList([Double(value)]) { arguments in
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) { buffer in
       vsnprintf(buffer.baseAddress, buffer.count, "%.5g", arguments)

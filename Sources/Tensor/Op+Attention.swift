@@ -23,7 +23,7 @@ extension Tensor {
       q: qs.pointer, k: .float(ks.pointer), v: .float(vs.pointer), out: result.pointer,
       logSums: logSums.pointer, scratch: scratch.pointer, plan: plan, shape: shape)
     let out = result.detached()
-    return result.recorded(.attention, [q, k, v]) { [qs, ks, vs] dy in
+    return result.recorded(.attention, [q, k, v], savesResult: true) { [qs, ks, vs] dy in
       // The three gradients are made together. One that nobody wants goes to memory that is dropped.
       let unused = Storage(count: Swift.max(q.count, k.count))
       let scratch = Storage(count: AttentionKernels.backwardScratch(plan, shape))

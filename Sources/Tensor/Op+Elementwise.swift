@@ -69,7 +69,7 @@ extension Tensor {
   }
 
   private func combined(_ op: Op, _ function: BinaryFunction, _ other: Tensor, _ shape: [Int]) -> Tensor {
-    let result = Tensor(uninitialized: shape)
+    let result = Tensor(uninitialized: shape).typed(function.dtype(dtype, other.dtype))
     Walk.forEachRun(shape, self, other) { place, count, a, b, _ in
       ElementwiseKernels.map(function, a, b, into: result.pointer + place, count: count)
     }
@@ -142,12 +142,38 @@ extension Tensor {
   /// The hyperbolic tangent.
   public func tanh() -> Tensor { mapped(.tanh, .tanh) }
 
+  /// The larger of x and 0; its derivative at 0 is 0.
+  public func relu() -> Tensor { mapped(.relu, .relu) }
+
+  /// The sine of an angle in radians.
+  public func sin() -> Tensor { mapped(.sin, .sin) }
+
+  /// The cosine of an angle in radians.
+  public func cos() -> Tensor { mapped(.cos, .cos) }
+
+  /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
+  public func erf() -> Tensor { mapped(.erf, .erf) }
+
+  /// e^x − 1, exact for small x.
+  public func expm1() -> Tensor { mapped(.expm1, .expm1) }
+
+  /// log(1 + x), exact for small x.
+  public func log1p() -> Tensor { mapped(.log1p, .log1p) }
+
+  /// A function that is constant between jumps; without gradient.
+  public func stepped(_ function: StepFunction) -> Tensor {
+    let x = contiguousCopyIfNeeded()
+    let result = Tensor(uninitialized: shape).typed(dtype.ofArithmetic)
+    ElementwiseKernels.map(function, x.pointer, into: result.pointer, count: x.count)
+    return result
+  }
+
   private func mapped(_ op: Op, _ function: UnaryFunction) -> Tensor {
     let x = contiguousCopyIfNeeded()
-    let result = Tensor(uninitialized: shape)
+    let result = Tensor(uninitialized: shape).typed(function.keepsIntegers ? dtype.ofArithmetic : .f32)
     ElementwiseKernels.map(function, x.pointer, into: result.pointer, count: x.count)
     let saved = (function.savesResult ? result : x).detached()
-    return result.recorded(op, [self]) { dy in
+    return result.recorded(op, [self], savesResult: function.savesResult) { dy in
       self.accumulate { dx, beta in
         ElementwiseKernels.gradient(
           function, dy.pointer, saved: saved.pointer, into: dx, beta: beta, count: saved.count)
@@ -178,6 +204,15 @@ extension Tensor {
   /// 1 where `self == other`, else 0; broadcast, without gradient.
   public func equal(to other: Tensor) throws(TensorError) -> Tensor { try compared(.equal, other) }
 
+  /// 1 where `self != other`, else 0; broadcast, without gradient. NaN differs from all.
+  public func notEqual(to other: Tensor) throws(TensorError) -> Tensor { try equal(to: other).negation }
+
+  /// 1 where `self != other`, else 0. NaN differs from all.
+  public func notEqual(to other: Float) -> Tensor { equal(to: other).negation }
+
+  /// 1 where this is 0, else 0: not, for masks.
+  var negation: Tensor { equal(to: 0) }
+
   /// 1 where `self > other`, else 0.
   public func greater(than other: Float) -> Tensor { compared(.greater, Tensor(other), shape) }
 
@@ -202,7 +237,7 @@ extension Tensor {
   }
 
   private func compared(_ comparison: Comparison, _ other: Tensor, _ shape: [Int]) -> Tensor {
-    let result = Tensor(uninitialized: shape)
+    let result = Tensor(uninitialized: shape).typed(.bool)
     Walk.forEachRun(shape, self, other) { place, count, a, b, _ in
       ElementwiseKernels.compare(comparison, a, b, into: result.pointer + place, count: count)
     }
@@ -217,7 +252,7 @@ extension Tensor {
     }
     try checkSize(shape, of: Op.select.rawValue)
     let mask = mask.detached()
-    let result = Tensor(uninitialized: shape)
+    let result = Tensor(uninitialized: shape).typed(.promoted(dtype, other.dtype))
     Walk.forEachRun(shape, mask, self, other) { place, count, mask, a, b in
       ElementwiseKernels.select(mask, a, b, into: result.pointer + place, count: count)
     }
@@ -239,5 +274,30 @@ extension Tensor {
   /// `self` where `mask` is not 0, else `other`.
   public func selected(where mask: Tensor, else other: Float) throws(TensorError) -> Tensor {
     try selected(where: mask, else: Tensor(other))
+  }
+}
+
+// MARK: Types of results
+
+extension BinaryFunction {
+  /// The type of results for operands of two types.
+  fileprivate func dtype(_ a: DType, _ b: DType) -> DType {
+    let both = DType.promoted(a, b)
+    return switch self {
+    case .divide: .f32
+    case .minimum, .maximum: both
+    case .add, .subtract, .multiply, .power: both.ofArithmetic
+    }
+  }
+}
+
+extension UnaryFunction {
+  /// Whether whole numbers give whole numbers.
+  fileprivate var keepsIntegers: Bool {
+    switch self {
+    case .negate, .square, .abs, .relu: true
+    case .clamp(let low, let high): [low, high].allSatisfy { $0.isInfinite || $0 == $0.rounded() }
+    default: false
+    }
   }
 }

@@ -39,7 +39,7 @@ extension Tensor {
       let result = Tensor(uninitialized: x.shape)
       LogitKernels.softmax(source.pointer, into: result.pointer, rows: N, columns: V)
       let y = result.detached()
-      return result.recorded(.softmax, [x]) { dy in
+      return result.recorded(.softmax, [x], savesResult: true) { dy in
         x.accumulate { dx, beta in
           ReductionKernels.softmaxBackward(
             dy.pointer, result: y.pointer, into: dx, beta: beta, rows: N, columns: V)
@@ -56,7 +56,7 @@ extension Tensor {
       let result = Tensor(uninitialized: x.shape)
       ReductionKernels.logSoftmax(source.pointer, into: result.pointer, rows: N, columns: V)
       let y = result.detached()
-      return result.recorded(.logSoftmax, [x]) { dy in
+      return result.recorded(.logSoftmax, [x], savesResult: true) { dy in
         x.accumulate { dx, beta in
           ReductionKernels.logSoftmaxBackward(
             dy.pointer, result: y.pointer, into: dx, beta: beta, rows: N, columns: V)
@@ -66,7 +66,7 @@ extension Tensor {
   }
 
   /// Applies a function of rows along `dim`: that dimension is brought to the end and back.
-  private func alongLast(
+  func alongLast(
     _ dim: Int, _ op: Op, _ body: (Tensor) -> Tensor
   ) throws(TensorError) -> Tensor {
     let dim = try dimension(dim, for: op.rawValue)

@@ -52,6 +52,7 @@ extension Tensor {
   private func total(_ op: Op, scale: Float) -> Tensor {
     let x = contiguousCopyIfNeeded()
     let result = Tensor(ReductionKernels.sum(x.pointer, count: x.count) * scale)
+      .typed(op == .sum ? dtype.ofArithmetic : .f32)
     return result.recorded(op, [self]) { dy in
       self.accumulate { dx, beta in
         ReductionKernels.spread(
@@ -66,6 +67,7 @@ extension Tensor {
     let x = contiguousCopyIfNeeded()
     let scale = scale(dim.size)
     let result = Tensor(uninitialized: dim.removed(from: shape, keep: keepDim))
+      .typed(op == .sum ? dtype.ofArithmetic : .f32)
     ReductionKernels.sum(
       x.pointer, into: result.pointer, scale: scale, outer: dim.outer, n: dim.size, inner: dim.inner)
     return result.recorded(op, [self]) { dy in
@@ -86,18 +88,18 @@ extension Tensor {
 
   /// The largest elements along `dim`. Of equal ones the first gets the gradient.
   public func max(dim: Int, keepDim: Bool = false) throws(TensorError) -> Tensor {
-    try extreme(.max, dim, keepDim, largest: true)
+    try extreme(.max, dim, keepDim, largest: true).values
   }
 
   /// The smallest elements along `dim`. Of equal ones the first gets the gradient.
   public func min(dim: Int, keepDim: Bool = false) throws(TensorError) -> Tensor {
-    try extreme(.min, dim, keepDim, largest: false)
+    try extreme(.min, dim, keepDim, largest: false).values
   }
 
   private func extreme(_ op: Op, largest: Bool) throws(TensorError) -> Tensor {
     guard count > 0 else { throw TensorError(op, "expected at least one element, got shape \(shape)") }
     let x = contiguousCopyIfNeeded().detached()
-    let result = Tensor(uninitialized: [])
+    let result = Tensor(uninitialized: []).typed(dtype)
     var index: Int32 = 0
     ReductionKernels.extreme(
       x.pointer, into: result.pointer, indices: &index, largest: largest, outer: 1, n: x.count, inner: 1)
@@ -113,20 +115,29 @@ extension Tensor {
     }
   }
 
+  /// The largest or smallest elements along `dim`, and where they are, counted from 0. NaN is the largest and the
+  /// smallest.
+  public func extremes(
+    dim: Int, keepDim: Bool = false, largest: Bool
+  ) throws(TensorError) -> (values: Tensor, places: Tensor) {
+    let (values, places) = try extreme(largest ? .max : .min, dim, keepDim, largest: largest)
+    return (values, try Tensor(places.map(Float.init), shape: values.shape).typed(.i32))
+  }
+
   private func extreme(
     _ op: Op, _ dim: Int, _ keepDim: Bool, largest: Bool
-  ) throws(TensorError) -> Tensor {
+  ) throws(TensorError) -> (values: Tensor, places: [Int32]) {
     let dim = try dimension(dim, for: op.rawValue)
     guard dim.size > 0 else {
       throw TensorError(op, "expected at least one element along dimension \(dim.index), got shape \(shape)")
     }
     let x = contiguousCopyIfNeeded()
-    let result = Tensor(uninitialized: dim.removed(from: shape, keep: keepDim))
+    let result = Tensor(uninitialized: dim.removed(from: shape, keep: keepDim)).typed(dtype)
     var indices = [Int32](repeating: 0, count: result.count)
     ReductionKernels.extreme(
       x.pointer, into: result.pointer, indices: &indices, largest: largest, outer: dim.outer, n: dim.size,
       inner: dim.inner)
-    return result.recorded(op, [self]) { [indices] dy in
+    let values = result.recorded(op, [self]) { [indices] dy in
       self.accumulate { dx, beta in
         if beta == 0 { dx.update(repeating: 0, count: self.count) }
         for (i, chosen) in indices.enumerated() {
@@ -134,5 +145,6 @@ extension Tensor {
         }
       }
     }
+    return (values, indices)
   }
 }

@@ -10,9 +10,9 @@ extension Tensor {
     let shape = try inferred(shape)
     let result: Tensor
     if let strides = viewStrides(for: shape) {
-      result = Tensor(storage: storage, shape: shape, strides: strides, offset: offset)
+      result = Tensor(storage: storage, shape: shape, strides: strides, offset: offset).typed(dtype)
     } else {
-      result = Tensor(storage: contiguousCopyIfNeeded().storage, shape: shape)
+      result = Tensor(storage: contiguousCopyIfNeeded().storage, shape: shape).typed(dtype)
     }
     let input = gradientRoute
     return result.recorded(.reshape, [input]) { dy in input.accumulate(dy, mayKeep: true) }
@@ -25,7 +25,8 @@ extension Tensor {
         .permute, "expected an order of the dimensions 0 ..< \(rank) of \(shape), got \(order)")
     }
     let result = Tensor(
-      storage: storage, shape: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset)
+      storage: storage, shape: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset
+    ).typed(dtype)
     var inverse = order
     for (place, dim) in order.enumerated() { inverse[dim] = place }
     return result.recorded(.permute, [self]) { [inverse] dy in
@@ -43,25 +44,30 @@ extension Tensor {
     return try permuted(Array(0..<rank - 2) + [rank - 1, rank - 2])
   }
 
-  /// The part of `dim` from `range`, counted from 0.
-  public func sliced(dim: Int, _ range: Range<Int>) throws(TensorError) -> Tensor {
+  /// The part of `dim` from `range`, counted from 0: all of it, or every `step`-th.
+  public func sliced(dim: Int, _ range: Range<Int>, by step: Int = 1) throws(TensorError) -> Tensor {
     let dim = try dimension(dim, for: Op.slice.rawValue)
-    guard range.lowerBound >= 0, range.upperBound <= dim.size else {
+    guard range.lowerBound >= 0, range.upperBound <= dim.size, step >= 1 else {
       throw TensorError(
         .slice, "\(range) lies outside of 0 ..< \(dim.size), dimension \(dim.index) of shape \(shape)")
     }
-    var shape = shape
-    shape[dim.index] = range.count
-    let result = Tensor(
-      storage: storage, shape: shape, strides: strides, offset: offset + range.lowerBound * strides[dim.index]
-    )
+    let n = (range.count + step - 1) / step
+    var (shape, strides) = (shape, strides)
+    shape[dim.index] = n
+    let start = offset + range.lowerBound * strides[dim.index]
+    strides[dim.index] *= step
+    let result = Tensor(storage: storage, shape: shape, strides: strides, offset: start).typed(dtype)
+    // Steps in between are as if each stood in a block of its own.
+    let (runs, block) = step == 1 ? (1, n * dim.inner) : (n, dim.inner)
     return result.recorded(.slice, [self]) { dy in
       self.accumulate { dx, beta in
         if beta == 0 { dx.update(repeating: 0, count: self.count) }
-        let block = range.count * dim.inner
         for i in 0..<dim.outer {
-          VectorKernels.add(
-            dy.pointer + i * block, to: dx + (i * dim.size + range.lowerBound) * dim.inner, block)
+          for j in 0..<runs {
+            VectorKernels.add(
+              dy.pointer + (i * runs + j) * block,
+              to: dx + (i * dim.size + range.lowerBound + j * step) * dim.inner, block)
+          }
         }
       }
     }
@@ -73,7 +79,8 @@ extension Tensor {
     guard canBroadcast(to: shape) else {
       throw TensorError(.expand, "cannot repeat \(self.shape) to get \(shape)")
     }
-    return broadcast(to: shape).recorded(.expand, [self]) { dy in
+    try checkSize(shape, of: Op.expand.rawValue)
+    return broadcast(to: shape).typed(dtype).recorded(.expand, [self]) { dy in
       self.accumulateBroadcast(dy, mayKeep: true)
     }
   }
@@ -98,7 +105,8 @@ extension Tensor {
       shape[place.index] += part.shape[place.index]
     }
     try checkSize(shape, of: Op.concatenate.rawValue)
-    let result = Tensor(uninitialized: shape)
+    let result = Tensor(uninitialized: shape).typed(
+      parts.dropFirst().reduce(first.dtype) { .promoted($0, $1.dtype) })
     let row = shape[place.index] * place.inner
     var start = 0
     var starts: [Int] = []
@@ -144,7 +152,7 @@ extension Tensor {
     let n = lines == 0 ? 0 : indices.count / lines
     shape[dim.index] = n
     let x = contiguousCopyIfNeeded()
-    let result = Tensor(uninitialized: shape)
+    let result = Tensor(uninitialized: shape).typed(dtype)
     func source(_ i: Int) -> Int {
       (i / (n * dim.inner) * dim.size + Int(indices[i])) * dim.inner + i % dim.inner
     }

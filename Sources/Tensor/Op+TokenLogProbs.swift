@@ -66,7 +66,7 @@ extension Tensor {
         entropies: entropy ? result.pointer + N + start : nil)
     }
     let saved = result.detached()
-    return result.recorded(.tokenLogProbs, [self] + (master.map { [$0] } ?? [])) { dy in
+    return result.recorded(.tokenLogProbs, [self] + (master.map { [$0] } ?? []), savesResult: entropy) { dy in
       self.withGradient { dx, betaX in
         Tensor.withGradient(of: master) { dw, betaW in
           if N == 0, betaW == 0 { dw?.update(repeating: 0, count: V * C) }

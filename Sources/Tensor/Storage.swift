@@ -7,6 +7,8 @@ public final class Storage: @unchecked Sendable {
   /// Elements asked for; the block may be larger.
   public let count: Int
   private let block: BufferPool.Block
+  /// Counts writes in place, so that what was made of the values can tell that it is out of date.
+  public internal(set) var version = 0
   /// What a tensor has whose values nobody needs.
   static let empty = Storage(count: 0)
 

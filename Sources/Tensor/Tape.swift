@@ -16,26 +16,47 @@ final class Node {
   /// Later nodes have larger numbers.
   let number: Int
   /// Turns the gradient of the result into gradients of the inputs; nil once it has run.
-  private(set) var backward: ((Tensor) -> Void)?
+  private(set) var backward: ((Tensor) throws -> Void)?
+  /// Whether the rule must run where whoever gave it can: see `BackwardPass`.
+  let isForeign: Bool
+  /// The memory that the rule may read, and which state of it.
+  private var read: [(storage: WeakStorage, version: Int)] = []
   /// The gradient of the result, summed so far.
   var gradient: Tensor?
 
   private static let counter = Atomic<Int>(0)
 
-  init(op: Op, inputs: [Tensor], backward: @escaping (Tensor) -> Void) {
+  init(
+    op: Op, inputs: [Tensor], saved: Tensor? = nil, isForeign: Bool = false,
+    backward: @escaping (Tensor) throws -> Void
+  ) {
     self.op = op
     self.inputs = inputs
+    self.isForeign = isForeign
     self.backward = backward
     number = Self.counter.add(1, ordering: .relaxed).newValue
+    for tensor in inputs where tensor.storage.count > 0 {
+      read.append((WeakStorage(tensor.storage), tensor.version))
+    }
+    if let saved { read.append((WeakStorage(saved.storage), saved.version)) }
   }
 
   /// Hands the gradient on to the inputs and lets go of everything that was kept for that.
-  func run() {
+  func run() throws {
     let (rule, gradient) = (backward, gradient)
     self.gradient = nil
     backward = nil
-    if let rule, let gradient { Tape.withoutRecording { rule(gradient) } }
+    if let rule, let gradient { try Tape.withoutRecording { try rule(gradient) } }
     inputs = []
+  }
+
+  /// Throws if the memory that the rule reads was written in place since.
+  func checkUnchanged() throws(TensorError) {
+    if read.contains(where: { $0.storage.value.map(\.version) ?? $0.version != $0.version }) {
+      throw TensorError(
+        "backward: a tensor that \(op.rawValue) needs for its gradient was changed in place since; "
+          + "change a clone() instead, or change it after backward()")
+    }
   }
 
   // A chain of nodes may be hundreds of thousands long: it must not be freed by recursion.
@@ -53,6 +74,12 @@ final class Node {
       }
     }
   }
+}
+
+/// Memory that a node knows but does not keep.
+private struct WeakStorage {
+  weak var value: Storage?
+  init(_ value: Storage) { self.value = value }
 }
 
 /// Whether operations are recorded on the calling thread.
@@ -91,10 +118,12 @@ extension Tensor {
   /// Puts this result of `op` on the tape if a gradient can flow to one of its inputs. `backward` gets the gradient
   /// of the result, contiguous, and calls `accumulate` on the inputs. It must not capture the result itself (that
   /// would be a cycle) but `detached()` of it; of an input whose values it does not need, `gradientRoute`, and the
-  /// same then goes into `inputs`.
-  func recorded(_ op: Op, _ inputs: [Tensor], backward: @escaping (Tensor) -> Void) -> Tensor {
+  /// same then goes into `inputs`. A rule that reads the result's values says so with `savesResult`.
+  func recorded(
+    _ op: Op, _ inputs: [Tensor], savesResult: Bool = false, backward: @escaping (Tensor) -> Void
+  ) -> Tensor {
     if Tape.isRecording, inputs.contains(where: \.needsGradient) {
-      node = Node(op: op, inputs: inputs, backward: backward)
+      node = Node(op: op, inputs: inputs, saved: savesResult ? self : nil, backward: backward)
     }
     return self
   }
@@ -167,55 +196,4 @@ extension Tensor {
 
   /// Forgets the gradient, so that the next one starts from zero.
   public func zeroGradient() { gradient = nil }
-
-  /// Adds the gradient of this scalar to `gradient` of every leaf that it depends on. The tape behind it is used up.
-  ///
-  /// - Throws: if this is no scalar, was not recorded, or its tape was used before.
-  public func backward() throws(TensorError) {
-    guard count == 1 else {
-      throw TensorError(
-        "backward: expected a tensor with one element, got shape \(shape); reduce it with sum() or mean()")
-    }
-    guard let root = node else {
-      if requiresGradient {
-        accumulate(Tensor(repeating: 1, shape: shape))
-        return
-      }
-      throw TensorError("backward: this tensor does not depend on anything that requires a gradient")
-    }
-    try root.run(from: Tensor(repeating: 1, shape: shape))
-  }
-
-  /// Adds the gradient of Σ gradient · self to `gradient` of every leaf that this tensor depends on.
-  func backward(from gradient: Tensor) throws(TensorError) {
-    let gradient = gradient.contiguousCopyIfNeeded()
-    if let node { try node.run(from: gradient) } else { accumulate(gradient) }
-  }
-}
-
-extension Node {
-  /// Walks back from this node, whose result has the given gradient.
-  fileprivate func run(from gradient: Tensor) throws(TensorError) {
-    let nodes = reachable()
-    if let used = nodes.first(where: { $0.backward == nil }) {
-      throw TensorError(
-        "backward: the tape behind \(used.op.rawValue) was used by an earlier backward(); compute it again")
-    }
-    self.gradient = gradient
-    for node in nodes { node.run() }
-  }
-
-  /// This node and all it depends on, newest first: every node after all that use its result.
-  fileprivate func reachable() -> [Node] {
-    var seen: Set<ObjectIdentifier> = [ObjectIdentifier(self)]
-    var found = [self]
-    var next = 0
-    while next < found.count {
-      for input in found[next].inputs {
-        if let node = input.node, seen.insert(ObjectIdentifier(node)).inserted { found.append(node) }
-      }
-      next += 1
-    }
-    return found.sorted { $0.number > $1.number }
-  }
 }

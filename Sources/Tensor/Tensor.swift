@@ -4,7 +4,8 @@ import Synchronization
 
 /// An n-dimensional array of 32-bit floats: a shape and strides over shared storage.
 ///
-/// Tensors are references. Operations make new ones and never change their inputs; only optimisers write in place.
+/// Tensors are references. Operations make new ones and never change their inputs; only optimisers and what a script
+/// asks for (see `write(_:)`) write in place.
 /// Everything that computes with tensors runs under one lock (one operation at a time), which is what makes it
 /// sound to hand them between threads.
 public final class Tensor: @unchecked Sendable {
@@ -30,11 +31,13 @@ public final class Tensor: @unchecked Sendable {
   private let lockedGradient = Mutex<Tensor?>(nil)
   /// The operation that made this tensor, if it was recorded.
   var node: Node?
-  /// Counts writes in place, so that what was made of the values can tell that it is out of date.
-  public private(set) var version = 0
+  /// What the elements stand for.
+  public internal(set) var dtype = DType.f32
+  /// Counts writes in place, through this tensor or another view of its storage.
+  public var version: Int { storage.version }
 
   /// To be called by who wrote the values in place.
-  public func markWritten() { version += 1 }
+  public func markWritten() { storage.version += 1 }
 
   /// A view of existing storage.
   public init(storage: Storage, shape: [Int], strides: [Int]? = nil, offset: Int = 0) {
@@ -105,7 +108,7 @@ public final class Tensor: @unchecked Sendable {
 
   /// The same values without a place on the tape.
   public func detached() -> Tensor {
-    Tensor(storage: storage, shape: shape, strides: strides, offset: offset)
+    Tensor(storage: storage, shape: shape, strides: strides, offset: offset).typed(dtype)
   }
 
   /// Whether no operation made this tensor, so that it may require a gradient.
@@ -117,7 +120,7 @@ public final class Tensor: @unchecked Sendable {
   /// This tensor if its elements lie in row-major order, else a copy of it, unrecorded.
   func contiguousCopyIfNeeded() -> Tensor {
     if isContiguous { return self }
-    let result = Tensor(uninitialized: shape)
+    let result = Tensor(uninitialized: shape).typed(dtype)
     forEachRun { source, destination, count, stride in
       let (from, to) = (storage.pointer + source, result.pointer + destination)
       for i in 0..<count { to[i] = from[i * stride] }

@@ -13,7 +13,10 @@ local with_stand_in = {
   "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "heat", "journal", "ntp", "objective", "options", "plot", "posttrain", "progress", "prompt",
   "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks",
 }
-local with_engine = { "complete", "engine", "guard", "help", "objective", "repl", "resume", "show", "stubs" }
+local with_engine = {
+  "autograd", "complete", "engine", "guard", "help", "losses", "nn", "objective", "repl", "resume", "show", "stubs",
+  "tensor_goldens", "tensor_misuse", "tensor_properties",
+}
 
 local passed, failures = 0, {}
 

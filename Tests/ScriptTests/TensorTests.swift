@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 import Script
@@ -67,11 +68,11 @@ extension ScriptTests {
         same(t:clamp(-math.huge, 0), { { 0, -2 }, { -3, 0 } })
         same(t:minimum(0), { { 0, -2 }, { -3, 0 } })
         same(t:maximum(mid.tensor { 0, 5 }), { { 1, 5 }, { 0, 5 } })
-        same(t:gt(0), { { 1, 0 }, { 0, 1 } })
-        same(t:ge(1), { { 1, 0 }, { 0, 1 } })
-        same(t:lt(-2), { { 0, 0 }, { 1, 0 } })
-        same(t:le(-2), { { 0, 1 }, { 1, 0 } })
-        same(t:eq(4), { { 0, 0 }, { 0, 1 } })
+        same(t:gt(0), { { true, false }, { false, true } })
+        same(t:ge(1), { { true, false }, { false, true } })
+        same(t:lt(-2), { { false, false }, { true, false } })
+        same(t:le(-2), { { false, true }, { true, false } })
+        same(t:eq(4), { { false, false }, { false, true } })
         same(t:where(t:gt(0), 9), { { 1, 9 }, { 9, 4 } })
         same(t:sum(), 0)
         same(t:sum(1), { -2, 2 })
@@ -218,20 +219,27 @@ extension ScriptTests {
         """)
     }
 
-    @Test func examplesRun() throws {
+    @Test func everyExampleRuns() throws {
       let state = makeState()
-      let entries = state.registry.entries.filter {
-        $0.name.hasPrefix("tensor:") || ["mid.tensor", "mid.no_grad"].contains($0.name)
-      }
-      #expect(entries.count >= 30)
+      let others = Registry()
+      others.addSystem()
+      others.addJobs()
+      let known = Set(others.entries.map(\.name))
+      let entries = state.registry.entries.filter { !known.contains($0.name) }
+      #expect(entries.count >= 130)
+      let scratch = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+      try FileManager.default.createDirectory(at: scratch, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(at: scratch) }
       for entry in entries {
         #expect(!entry.doc.isEmpty && (entry.kind == .property) == entry.example.isEmpty, "\(entry.name)")
         try state.run(
           """
           print = function() end
+          scratch = '\(scratch.path)'
           t, logp, old = mid.tensor { { 1, 2 }, { 3, 4 } }, mid.tensor { -1 }, mid.tensor { -2 }
+          x = mid.tensor { 0.5, -1.5 }
           rewards = mid.tensor { 0, 1 }
-          rewards.requires_grad = true
+          rewards.requires_grad, x.requires_grad = true, true
           loss = rewards:sum()
           model, batch = { logprobs = function() return t end }, {}
           """)

@@ -40,6 +40,12 @@ extension Op {
     case .sigmoid: Self.unary { $0.sigmoid() }
     case .silu: Self.unary { $0.silu() }
     case .tanh: Self.unary { $0.tanh() }
+    case .relu: Self.unary { $0.relu() }
+    case .sin: Self.unary { $0.sin() }
+    case .cos: Self.unary { $0.cos() }
+    case .erf: Self.unary { $0.erf() }
+    case .expm1: Self.unary { $0.expm1() }
+    case .log1p: Self.unary(in: -0.5...3) { $0.log1p() }
     case .sum: Self.unary { $0.sum() } + Self.alongDimensions { try $0.sum(dim: $1, keepDim: $2) }
     case .mean: Self.unary { $0.mean() } + Self.alongDimensions { try $0.mean(dim: $1, keepDim: $2) }
     case .max:
@@ -48,6 +54,10 @@ extension Op {
     case .min:
       Self.nonEmptyShapes.map { shape in .one("all of \(shape)", [shape]) { try $0[0].min() } }
         + Self.alongDimensions { try $0.min(dim: $1, keepDim: $2) }
+    case .prod:
+      Self.nonEmptyShapes.map { shape in .one("all of \(shape)", [shape]) { try $0[0].product(dims: nil) } }
+        + Self.alongDimensions { try $0.product(dims: [$1], keepDim: $2) }
+    case .cumsum: Self.alongDimensions { x, dim, _ in try x.cumulativeSum(dim: dim) }
     case .reshape:
       Self.unary { try $0.reshaped([-1]) } + [
         .one("split", [[4, 6]]) { try $0[0].reshaped([2, 2, -1, 3]) },
@@ -67,6 +77,8 @@ extension Op {
         .one("columns", [[5, 4]]) { try $0[0].sliced(dim: -1, 1..<3) },
         .one("middle", [[2, 5, 3]]) { try $0[0].sliced(dim: 1, 2..<4) },
         .one("nothing", [[5, 3]]) { try $0[0].sliced(dim: 0, 2..<2) },
+        .one("every second row", [[5, 3]]) { try $0[0].sliced(dim: 0, 0..<5, by: 2) },
+        .one("every third of the middle", [[2, 8, 2]]) { try $0[0].sliced(dim: 1, 1..<7, by: 3) },
         .one("overlapping", [[6]]) {
           try $0[0].sliced(dim: 0, 0..<4).multiplied(by: $0[0].sliced(dim: 0, 2..<6))
         },
@@ -93,6 +105,24 @@ extension Op {
         .one("first dimension", [[3, 2]]) { try $0[0].gathered(dim: 0, [2, 0, 1, 1]) },
         .one("middle", [[2, 3, 2]]) { try $0[0].gathered(dim: 1, [2, 0, 1, 1]) },
         .one("nothing", [[3, 4]]) { try $0[0].gathered(dim: 1, []) },
+      ]
+    case .scatterAdd:
+      [
+        .one("one of each row", [[3, 4], [3, 1]]) { try $0[0].scatterAdded(dim: 1, [3, 0, 0], $0[1]) },
+        .one("several to one", [[2, 4], [2, 3]]) {
+          try $0[0].scatterAdded(dim: 1, [1, 1, 2, 0, 0, 0], $0[1])
+        },
+        .one("first dimension", [[3, 2], [2, 2]]) { try $0[0].scatterAdded(dim: 0, [2, 0, 1, 1], $0[1]) },
+        .one("middle", [[2, 3, 2], [2, 1, 2]]) { try $0[0].scatterAdded(dim: 1, [2, 0, 1, 1], $0[1]) },
+        .one("nothing", [[3, 4], [3, 0]]) { try $0[0].scatterAdded(dim: 1, [], $0[1]) },
+        .one("itself", [[4]]) { try $0[0].scatterAdded(dim: 0, [1, 1, 3, 0], $0[0]) },
+      ]
+    case .indexSelect:
+      [
+        .one("rows, repeated", [[3, 4]]) { try $0[0].taken(dim: 0, [2, 0, 2]) },
+        .one("columns", [[3, 4]]) { try $0[0].taken(dim: -1, [3, 1]) },
+        .one("middle", [[2, 3, 2]]) { try $0[0].taken(dim: 1, [1, 1, 0, 2]) },
+        .one("nothing", [[3, 4]]) { try $0[0].taken(dim: 0, []) },
       ]
     case .matmul:
       [
@@ -167,6 +197,16 @@ extension Op {
             try inputs[0].checkpointed(rowsAtATime: chunk) { x, isValueNeeded in
               try x.linear(inputs[1]).tanh().adding(x)
             }
+          }
+        }
+      }
+    case .custom:
+      [[3, 4], [], [0]].map { shape in
+        .fused("product, \(shape)", [shape, shape], definition: { try $0[0].multiplied(by: $0[1]) }) {
+          inputs in
+          let (a, b) = (inputs[0].detached(), inputs[1].detached())
+          return try a.multiplied(by: b).withRule(inputs) { dy in
+            [try dy.multiplied(by: b), try dy.multiplied(by: a)]
           }
         }
       }
@@ -255,7 +295,7 @@ extension Op {
   /// Whether this operation is defined by others, so that it is held to them and not to finite differences.
   var isFused: Bool {
     switch self {
-    case .linear, .embedding, .rmsNorm, .rope, .swiglu, .attention, .tokenLogProbs, .checkpoint: true
+    case .linear, .embedding, .rmsNorm, .rope, .swiglu, .attention, .tokenLogProbs, .checkpoint, .custom: true
     default: false
     }
   }

@@ -61,6 +61,48 @@ import Tensor
     #expect(x.gradient?.values == [2, 4], "a refused backward leaves gradients as they were")
   }
 
+  @Test func aChangeInPlaceIsFound() throws {
+    let x = try leaf([1, 2])
+    let factors = try Tensor([3, 4], shape: [2])
+    let product = try x.multiplied(by: factors)
+    try factors.reshaped([2, 1]).write(Tensor(5))
+    #expect(factors.values == [5, 5], "a view writes into the same memory")
+    let error = #expect(throws: TensorError.self) { try product.sum().backward() }
+    #expect(error?.description.contains("multiply") == true)
+    #expect(x.gradient == nil)
+    #expect(throws: TensorError.self) { try x.write(Tensor(0)) }
+    #expect(throws: TensorError.self) { try x.squared().write(Tensor(0)) }
+    try Tape.withoutRecording { try x.write(Tensor(7)) }
+    #expect(x.values == [7, 7])
+  }
+
+  @Test func aWalkStopsWhereARuleIsForeign() throws {
+    let x = try leaf([1, 2])
+    var calls = 0
+    let doubled = x.multiplied(by: 2).withRule([x], isForeign: true) { dy in
+      calls += 1
+      return [dy.multiplied(by: 2)]
+    }
+    let pass = try BackwardPass(of: doubled.multiplied(by: x).sum())
+    try pass.advance()
+    #expect(pass.isUnfinished && calls == 0)
+    try pass.runForeignRule()
+    try pass.advance()
+    #expect(!pass.isUnfinished && calls == 1)
+    #expect(x.gradient?.values == [4, 8])
+  }
+
+  @Test func gradientsCanBeTakenWithoutAddingThem() throws {
+    let (x, y) = (try leaf([1, 2]), try leaf([3, 4]))
+    try x.sum().backward()
+    let pass = try BackwardPass(of: x.multiplied(by: y).sum())
+    pass.setGradientsAside()
+    try pass.advance()
+    let gradients = pass.takeGradients(of: [y, try leaf([0])])
+    #expect(gradients[0]?.values == [1, 2] && gradients[1] == nil)
+    #expect(x.gradient?.values == [1, 1] && y.gradient == nil)
+  }
+
   @Test func backwardNeedsARecordedScalar() throws {
     let x = try leaf([1, 2])
     #expect(throws: TensorError.self) { try x.squared().backward() }

@@ -1,6 +1,14 @@
 ---@meta midtrain.native
 -- Made by scripts/stubs from the registry of native functions; do not edit.
 
+---@class mid.save_tensors.options
+---@field dtype? string how f32 is written: f32 or bf16 ("f32")
+
+---@class mid.rotary.options
+---@field theta? number base of the wavelengths (10000.0)
+---@field first? integer the first position (0)
+---@field frequencies? number[] angle a position of each pair; else from theta
+
 ---@class mid.chat.options
 ---@field add_generation_prompt? boolean open the assistant's turn (false)
 
@@ -111,7 +119,7 @@ function mid.info() end
 ---@return table?
 function mid.screen() end
 
---- Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the process has held (`peak`).
+--- Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the process has held (`peak`). Who holds them: `held`, by type the `count` of objects and their `bytes`; and of all tensors, those of the engine and what is recorded for gradients included, bytes in use (`tensors`), the most of them so far (`tensors_peak`) and bytes kept to be used again (`cached`).
 ---
 ---     print(mid.memory().native)
 ---@return table
@@ -164,12 +172,136 @@ function mid.compile(code, name, shown) end
 ---@return string
 function mid.traceback(message, level) end
 
---- A tensor of 32-bit floats from a number, a list, or lists of lists of equal lengths.
+--- A tensor from a number, a list, or lists of lists of equal lengths: of 32-bit floats, or of bools from booleans.
 ---
 ---     t = mid.tensor { { 1, 2 }, { 3, 4 } }
----@param values number|table
+---@param values number|boolean|table
+---@param dtype? string f32, i32 or bool; else what the values are
 ---@return Tensor
-function mid.tensor(values) end
+function mid.tensor(values, dtype) end
+
+--- A tensor of zeros.
+---
+---     z = mid.zeros({ 2, 3 })
+---@param shape integer|integer[] sizes; a number for a vector
+---@param dtype? string f32, i32 or bool
+---@return Tensor
+function mid.zeros(shape, dtype) end
+
+--- A tensor of ones.
+---
+---     z = mid.ones({ 2, 3 })
+---@param shape integer|integer[] sizes; a number for a vector
+---@param dtype? string f32, i32 or bool
+---@return Tensor
+function mid.ones(shape, dtype) end
+
+--- A tensor of one value; whole numbers make integers only with the dtype i32.
+---
+---     z = mid.full({ 2, 3 }, 0.5)
+---@param shape integer|integer[] sizes; a number for a vector
+---@param value number
+---@param dtype? string f32, i32 or bool
+---@return Tensor
+function mid.full(shape, value, dtype) end
+
+--- Numbers from `first` to `last` in steps, as `for` counts, both ends included: integers if all three are, else floats. One argument counts from 1.
+---
+---     mid.arange(5); mid.arange(0, 1, 0.25)
+---@param first number
+---@param last? number
+---@param step? number
+---@return Tensor
+function mid.arange(first, last, step) end
+
+--- `count` numbers at equal distances, the first and the last included.
+---
+---     x = mid.linspace(-1, 1, 5)
+---@param first number
+---@param last number
+---@param count integer
+---@return Tensor
+function mid.linspace(first, last, count) end
+
+--- The unit matrix with so many rows, and columns if that is another number.
+---
+---     I = mid.eye(3)
+---@param rows integer
+---@param columns? integer
+---@return Tensor
+function mid.eye(rows, columns) end
+
+--- What random tensors are drawn with. Equal seeds give equal draws in equal order, whatever else is drawn elsewhere.
+---
+---     g = mid.generator(1)
+---@param seed integer
+---@return Generator
+function mid.generator(seed) end
+
+--- Numbers from 0 up to but not including 1, all equally likely.
+---
+---     x = mid.rand({ 2, 3 }, mid.generator(1))
+---@param shape integer|integer[] sizes; a number for a vector
+---@param generator Generator|integer or a seed
+---@return Tensor
+function mid.rand(shape, generator) end
+
+--- Numbers of the normal distribution.
+---
+---     x = mid.randn({ 2, 3 }, mid.generator(1))
+---@param shape integer|integer[] sizes; a number for a vector
+---@param generator Generator|integer or a seed
+---@return Tensor
+function mid.randn(shape, generator) end
+
+--- Whole numbers from `low` to `high`, all equally likely.
+---
+---     dice = mid.randint(1, 6, { 10 }, mid.generator(1))
+---@param low integer
+---@param high integer
+---@param shape integer|integer[] sizes; a number for a vector
+---@param generator Generator|integer or a seed
+---@return Tensor
+function mid.randint(low, high, shape, generator) end
+
+--- The numbers from 1 to `count` in random order.
+---
+---     order = mid.randperm(5, mid.generator(1))
+---@param count integer
+---@param generator Generator|integer or a seed
+---@return Tensor
+function mid.randperm(count, generator) end
+
+--- Tensors one after another along a dimension; their other sizes must agree.
+---
+---     u = mid.cat({ t, t }, 2)
+---@param tensors Tensor[]
+---@param dim? integer
+---@return Tensor
+function mid.cat(tensors, dim) end
+
+--- Tensors of one shape side by side along a new dimension.
+---
+---     u = mid.stack { t, t }
+---@param tensors Tensor[]
+---@param dim? integer
+---@return Tensor
+function mid.stack(tensors, dim) end
+
+--- Writes tensors by name as a safetensors file, f32 as F32 or BF16, i32 as I32, bool as BOOL; the file is there completely or not at all.
+---
+---     mid.save_tensors(scratch .. "/state.safetensors", { w = t, step = mid.tensor(3) })
+---@param path string
+---@param tensors table<string, Tensor>
+---@param options? mid.save_tensors.options
+function mid.save_tensors(path, tensors, options) end
+
+--- The tensors of a safetensors file by name, or the one of a .npy file.
+---
+---     mid.save_tensors(scratch .. "/a.safetensors", { w = t }); w = mid.load_tensors(scratch .. "/a.safetensors").w
+---@param path string
+---@return table<string, Tensor>|Tensor
+function mid.load_tensors(path) end
 
 --- Calls a function without recording operations for `backward`, and returns what it returns.
 ---
@@ -178,6 +310,40 @@ function mid.tensor(values) end
 ---@param ... any its arguments
 ---@return any
 function mid.no_grad(f, ...) end
+
+--- A tensor with the values of `result` whose gradient goes to `inputs` as a function says: it gets the gradient of the result and returns one for each input, of its shape, or nil for none. See mid.custom.
+---
+---     y = mid.with_gradient(x:detach():round(), { x }, function(dy) return dy end)
+---@param result Tensor
+---@param inputs Tensor[]
+---@param rule fun(gradient: Tensor): Tensor?, ...
+---@return Tensor
+function mid.with_gradient(result, inputs, rule) end
+
+--- The angles of rotary position embedding (arXiv:2104.09864) for positions first, first + 1, ….
+---
+---     angles = mid.rotary(2, 2)
+---@param length integer number of positions
+---@param head_dim integer
+---@param options? mid.rotary.options
+---@return Rotary
+function mid.rotary(length, head_dim, options) end
+
+--- Calls a function and returns what it returns; everything that it made and that nothing refers to any more is given back at once, also after an error.
+---
+---     norm = mid.scope(function() return t:mm(t):norm():item() end)
+---@param f fun(...): ... what to run
+---@param ... any its arguments
+---@return any
+function mid.scope(f, ...) end
+
+--- Products of tensors, summed over the letters that the result does not have: `"bqd,bkd->bqk"`. A letter twice in one operand is its diagonal, `...` stands for leading dimensions.
+---
+---     outer = mid.einsum("i,j->ij", mid.ones(2), mid.ones(3))
+---@param equation string
+---@param ... Tensor
+---@return Tensor
+function mid.einsum(equation, ...) end
 
 --- Loads a tokenizer alone.
 ---
@@ -270,13 +436,13 @@ function mid.from_config(config, options) end
 ---@return Batch
 function mid.batch() end
 
---- AdamW over all weights of a model, or over its adapters, which then collect gradients.
+--- AdamW over all weights of a model, or over its adapters, which then collect gradients; or over those tensors of a table that require a gradient.
 ---
 ---     opt = mid.adamw(model, { learning_rate = 1e-5 })
----@param model Model
+---@param parameters Model|table<string, Tensor>
 ---@param options? mid.adamw.options
 ---@return AdamW
-function mid.adamw(model, options) end
+function mid.adamw(parameters, options) end
 
 --- Every native function, method and property as a list of tables: `name`, `kind`, `parameters`, `returns`, `doc`, `example`.
 ---
@@ -296,6 +462,9 @@ mid.posttrain = require "midtrain.posttrain"
 
 --- a file that steers a run
 mid.watch = require "midtrain.watch"
+
+--- a function with a gradient of its own
+mid.custom = require "midtrain.custom"
 
 --- a run as one HTML page
 mid.report = require "midtrain.report"
@@ -345,6 +514,12 @@ mid.scoring = require "midtrain.scoring"
 --- generated mathematical text
 mid.corpus = require "midtrain.corpus"
 
+--- gradients beside differences of a function's values
+mid.gradcheck = require "midtrain.gradcheck"
+
+--- gradients of functions, and functions with gradients of their own
+mid.autograd = require "midtrain.autograd"
+
 --- group advantages
 mid.advantage = require "midtrain.advantage"
 
@@ -357,14 +532,23 @@ mid.attach = require "midtrain.attach"
 --- how people look at a run
 mid.views = require "midtrain.views"
 
+--- learning rates over a run
+mid.schedule = require "midtrain.schedule"
+
 --- match and length rewards
 mid.reward = require "midtrain.reward"
 
 --- methods side by side: the paper's table
 mid.comparison = require "midtrain.comparison"
 
+--- modules: layers, transformers, networks of one's own
+mid.nn = require "midtrain.nn"
+
 --- next-token prediction: pre-training, and the baseline
 mid.ntp = require "midtrain.ntp"
+
+--- optimisers beside AdamW, averages of weights, clipping
+mid.optim = require "midtrain.optim"
 
 --- options of sampling
 mid.rollout = require "midtrain.rollout"
@@ -401,6 +585,9 @@ mid.heat = require "midtrain.heat"
 
 --- the command line of a script
 mid.arguments = require "midtrain.arguments"
+
+--- the gradients of a function
+mid.grad = require "midtrain.grad"
 
 --- the prompt around a document, arranged to share prefixes
 mid.prompt = require "midtrain.prompt"

@@ -12,6 +12,7 @@ local modules = {
   arguments = "the command line of a script",
   attach = "how other programs reach a run",
   audit = "what a reward pays by mistake",
+  autograd = "gradients of functions, and functions with gradients of their own",
   axes = "axes of plots: ranges, ticks, pixels",
   budget = "token budget schedules B_t",
   chain = "a small world of text in which reasoning helps",
@@ -19,20 +20,25 @@ local modules = {
   coldstart = "supervised stage that teaches a small model the answer format",
   comparison = "methods side by side: the paper's table",
   corpus = "generated mathematical text",
+  custom = "a function with a gradient of its own",
   curriculum = "tier probabilities p_t and the position sampler",
   doctor = "what is wrong with a run",
   documents = "documents as token ids and the trunk of a step's forest",
   entropy = "difficulty tiers from next-token entropies",
   eval = "accuracy of next-token prediction by tier, perplexity",
   functions = "what is known of a function",
+  grad = "the gradients of a function",
+  gradcheck = "gradients beside differences of a function's values",
   grpo = "post-training by GRPO with verifiable rewards",
   guard = "calls of a script's function that may fail or never end",
   heat = "text coloured by a value for each token",
   journal = "what a run writes down",
   knobs = "settings that change while a run trains",
   methods = "the rows of the paper's table as options of rmt",
+  nn = "modules: layers, transformers, networks of one's own",
   ntp = "next-token prediction: pre-training, and the baseline",
   objective = "policy losses, next-token loss and their sum",
+  optim = "optimisers beside AdamW, averages of weights, clipping",
   options = "checked tables of options",
   output = "what scripts write, on its way to the terminal",
   picture = "title, legend and axes of SVG plots",
@@ -50,6 +56,7 @@ local modules = {
   rmt = "reinforcement mid-training",
   rollout = "options of sampling",
   run = "what every training run shares",
+  schedule = "learning rates over a run",
   scoring = "from rollouts to advantages and metrics",
   series = "what plots draw: series and bars",
   svg = "plots as SVG files",
@@ -59,12 +66,16 @@ local modules = {
   watch = "a file that steers a run",
 }
 
+---@type table<string, string> functions that stand in `mid` itself, and the module that each is from
+local functions = { custom = "autograd", grad = "autograd", gradcheck = "autograd" }
+
 setmetatable(mid, {
   __index = function(self, name)
     if not modules[name] then return nil end
-    local module = require("midtrain." .. name)
-    rawset(self, name, module)
-    return module
+    local module = require("midtrain." .. (functions[name] or name))
+    local value = functions[name] and module[name] or module
+    rawset(self, name, value)
+    return value
   end,
   -- For completion and help, which look without loading.
   __modules = modules,

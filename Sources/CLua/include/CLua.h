@@ -38,7 +38,7 @@ void clua_push_function(lua_State *L, clua_dispatch dispatch, void *function);
 void clua_push_index(lua_State *L, clua_dispatch dispatch, void *missing);
 
 // Pushes a __newindex function: a key in `setters` calls that function with object and value; any other calls
-// `missing` with object and key. The setters table is on top of the stack and is popped.
+// `missing` with object, key and value. The setters table is on top of the stack and is popped.
 void clua_push_newindex(lua_State *L, clua_dispatch dispatch, void *missing);
 
 // ---- State

@@ -14,6 +14,13 @@ end
 
 function scratch.remove(path) os.execute(("rm -rf '%s'"):format(path)) end
 
+--- A new folder, in `path`, that goes away with the variable that holds it, declared <close>.
+function scratch.folder()
+  local path = scratch.path()
+  require "midtrain".mkdir(path)
+  return setmetatable({ path = path }, { __close = function() scratch.remove(path) end })
+end
+
 function scratch.read(path)
   local file <close> = assert(io.open(path))
   return file:read "a"

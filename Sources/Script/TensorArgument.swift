@@ -1,0 +1,259 @@
+// What scripts give to functions of tensors, and what these give back.
+//
+// Dimensions and places count from 1 in Lua and from 0 in Swift; from the end they are negative. Where a function wants
+// places, a list will do as well as a tensor of integers.
+import CLua
+import Kernels
+import Tensor
+
+extension Call {
+  /// Computes at once, on the Lua thread.
+  func compute<R>(_ body: () throws -> R) throws -> R { try state.scheduler.briefly(body) }
+
+  /// Ends the call with a tensor that `body` computes. Integers that became too large for their type are an error.
+  func give(_ body: () throws -> Tensor) throws -> Results {
+    try self.return(
+      compute {
+        let result = try body()
+        try result.checkIntegers(function.shortName)
+        return result
+      })
+  }
+
+  /// Ends the call with values and the places where they were.
+  func give(_ body: () throws -> (values: Tensor, places: Tensor)) throws -> Results {
+    let (values, places) = try compute {
+      let (values, places) = try body()
+      return (values, try places.adding(Tensor.integer(1)))
+    }
+    return try self.return(values, places)
+  }
+
+  /// The integers from a position on, or those of a list there: `t:reshape(2, 3)` is `t:reshape { 2, 3 }`.
+  func sizes(from position: Int) throws -> [Int] {
+    if count <= position, self[position].isTable { return try self[position].integers().map(Int.init) }
+    return try (position...max(position, count)).map { try self[$0].integer() }
+  }
+}
+
+extension Tensor {
+  /// An integer without dimensions.
+  static func integer(_ value: Int) -> Tensor {
+    (try? Tensor(Float(value)).converted(to: .i32)) ?? Tensor(Float(value))
+  }
+}
+
+extension Argument {
+  /// The word for a type of elements.
+  func dtype() throws -> DType { try choice(DType.self) }
+
+  /// A tensor, or a number or boolean as one without dimensions. Whole numbers are written without a point.
+  func operand() throws -> Tensor {
+    if isInteger {
+      let value = try integer()
+      return value.magnitude <= UInt(DType.integerLimit) ? .integer(value) : Tensor(Float(value))
+    }
+    // NaN is a number here, too.
+    if isNumber { return Tensor(Float(lua_tonumberx(lua, index, nil))) }
+    if lua_type(lua, index) == LUA_TBOOLEAN { return try Tensor(boolean() ? 1 : 0).converted(to: .bool) }
+    guard let tensor = try ifObject(Tensor.self) else { throw mismatch("Tensor or number") }
+    return tensor
+  }
+
+  /// A dimension, as Swift counts it.
+  func dimension(of tensor: Tensor, extra: Int = 0) throws -> Int {
+    let dim = try integer()
+    let rank = tensor.rank + extra
+    guard dim != 0, dim.magnitude <= rank else {
+      let expected = rank == 0 ? "no dimension of a scalar" : "dimension from 1 to \(rank)"
+      throw mismatch("\(expected) (or from the end, -1)")
+    }
+    return dim > 0 ? dim - 1 : dim + rank
+  }
+
+  /// One dimension, a list of several, or nil for all.
+  func dimensions(of tensor: Tensor) throws -> [Int]? {
+    if isNil { return nil }
+    return isTable ? try elements().map { try $0.dimension(of: tensor) } : [try dimension(of: tensor)]
+  }
+
+  /// A place of a dimension, counted from 0.
+  func place(size: Int) throws -> Int {
+    let place = try integer()
+    guard place != 0, place.magnitude <= size else {
+      throw mismatch("place from 1 to \(size) (or from the end, -1)")
+    }
+    return place > 0 ? place - 1 : place + size
+  }
+
+  /// Places of a dimension, counted from 0, with the shape that they came in.
+  func places(size: Int) throws -> (places: [Int32], shape: [Int]) {
+    let given = try isTable ? integerTensor() : object(Tensor.self)
+    guard given.dtype == .i32 else {
+      throw error(
+        "expected places as integers (i32), got a tensor of \(given.dtype.rawValue); convert it with to(\"i32\")"
+      )
+    }
+    let places = try given.values.map { value in
+      let place = Int32(value)
+      guard place != 0, abs(place) <= size else {
+        throw error("expected places from 1 to \(size) (or from the end, -1), got \(place)")
+      }
+      return place > 0 ? place - 1 : place + Int32(size)
+    }
+    return (places, given.shape)
+  }
+
+  private func integerTensor() throws -> Tensor { try newTensor().converted(to: .i32) }
+
+  /// A list of tensors.
+  func tensors() throws -> [Tensor] { try elements().map { try $0.object(Tensor.self) } }
+
+  /// Sizes of dimensions: a list, or a number for a vector.
+  func shape() throws -> [Int] {
+    let shape = try isTable ? integers().map(Int.init) : [integer()]
+    guard shape.allSatisfy({ $0 >= 0 }) else { throw mismatch("sizes ≥ 0") }
+    return shape
+  }
+
+  /// Numbers, booleans, or lists of lists of them, of equal lengths. Booleans alone make a tensor of bools.
+  func newTensor() throws -> Tensor {
+    if isNumber || lua_type(lua, index) == LUA_TBOOLEAN {
+      return isInteger ? Tensor(Float(try integer())) : try operand()
+    }
+    guard isTable else { throw mismatch("number, list, or lists of lists") }
+    var values: [Float] = []
+    var isBoolean = false
+    let shape = try readList(into: &values, &isBoolean)
+    let result = try Tensor(values, shape: shape)
+    return isBoolean ? try result.converted(to: .bool) : result
+  }
+
+  /// Appends the values of a nested list in row-major order and returns its shape.
+  private func readList(into values: inout [Float], _ isBoolean: inout Bool) throws -> [Int] {
+    lua_rawgeti(lua, index, 1)
+    let first = lua_type(lua, -1)
+    lua_settop(lua, -2)
+    if first == LUA_TBOOLEAN {
+      isBoolean = true
+      let flags = try elements().map { try $0.boolean() }
+      values += flags.map { $0 ? 1 : 0 }
+      return [flags.count]
+    }
+    guard first == LUA_TTABLE else {
+      let row = try floats()
+      values += row
+      return [row.count]
+    }
+    let base = lua_gettop(lua)
+    defer { lua_settop(lua, base) }
+    var shape: [Int]?
+    let lists = try elements()
+    for list in lists {
+      guard list.isTable else { throw list.mismatch("list as the ones before it") }
+      let inner = try list.readList(into: &values, &isBoolean)
+      if let shape, shape != inner { throw list.error("expected shape \(shape) as before it, got \(inner)") }
+      shape = inner
+    }
+    return [lists.count] + (shape ?? [])
+  }
+
+  // MARK: Indices
+
+  /// What stands between the brackets of `t[…]`.
+  enum Index {
+    case mask(Tensor)
+    case parts([TensorIndex])
+  }
+
+  /// A place, a mask, a tensor of places, or a list with one of these, `{}` or `{ first, last, step }` a dimension.
+  func index(of tensor: Tensor) throws -> Index {
+    if let given = try ifObject(Tensor.self), given.dtype == .bool { return .mask(given) }
+    guard isTable else { return .parts([try part(of: tensor, 0)]) }
+    let elements = try elements()
+    guard elements.count <= tensor.rank else {
+      throw ScriptError("\(elements.count) places for the \(tensor.rank) dimensions of \(tensor.shape)")
+    }
+    return .parts(try elements.enumerated().map { try $1.part(of: tensor, $0) })
+  }
+
+  /// What is to be taken of one dimension.
+  private func part(of tensor: Tensor, _ dim: Int) throws -> TensorIndex {
+    guard dim < tensor.rank else { throw ScriptError("a tensor without dimensions has no places") }
+    let size = tensor.shape[dim]
+    if isNumber { return .place(try place(size: size)) }
+    if let given = try ifObject(Tensor.self) {
+      if given.dtype == .bool {
+        guard given.shape == [size] else {
+          throw error(
+            "expected a mask of shape [\(size)] for dimension \(dim + 1) of \(tensor.shape), got \(given.shape)"
+          )
+        }
+        return .places(given.placesOfNonzero())
+      }
+      return .places(try places(size: size).places)
+    }
+    guard isTable, try length() <= 3 else {
+      throw mismatch("place, {} for all, { first, last, step }, or a tensor of places or bools")
+    }
+    let bounds = try integers().map(Int.init)
+    if bounds.isEmpty { return .all }
+    guard bounds.count >= 2 else { throw mismatch("{ first, last } or { first, last, step }") }
+    let range = try Self.range(bounds[0], bounds[1], of: tensor, dim)
+    let step = bounds.count == 3 ? bounds[2] : 1
+    guard step != 0 else { throw error("a step of 0 goes nowhere") }
+    if step > 0 { return .range(range, step: step) }
+    throw error("steps go forward; use flip() for the other way")
+  }
+
+  /// Places `first` to `last` as `string.sub` counts them.
+  static func range(_ first: Int, _ last: Int, of tensor: Tensor, _ dim: Int) throws -> Range<Int> {
+    let size = tensor.shape[dim]
+    let (from, to) = (first < 0 ? first + size + 1 : first, last < 0 ? last + size + 1 : last)
+    guard from >= 1, to <= size, from <= to + 1 else {
+      throw ScriptError(
+        "\(from) to \(to) lies outside of 1 to \(size), dimension \(dim + 1) of \(tensor.shape)")
+    }
+    return from - 1..<to
+  }
+}
+
+/// Row-major values as lists of lists: numbers, whole numbers, or booleans.
+struct NestedList: LuaPushable {
+  let values: ArraySlice<Float>
+  let shape: ArraySlice<Int>
+  let dtype: DType
+
+  init(_ tensor: Tensor) {
+    self.init(values: tensor.values[...], shape: tensor.shape[...], dtype: tensor.dtype)
+  }
+
+  private init(values: ArraySlice<Float>, shape: ArraySlice<Int>, dtype: DType) {
+    (self.values, self.shape, self.dtype) = (values, shape, dtype)
+  }
+
+  func push(on stack: Stack) throws {
+    guard let size = shape.first else {
+      let value = values[values.startIndex]
+      switch dtype {
+      case .f32: return try stack.push(value)
+      case .i32: return try stack.push(Int(value))
+      case .bool: return try stack.push(value != 0)
+      }
+    }
+    if shape.count == 1 {
+      switch dtype {
+      case .f32: return try stack.push(Array(values))
+      case .i32: return try stack.push(values.map(Int32.init))
+      case .bool: return try stack.push(list: values.map { $0 != 0 })
+      }
+    }
+    let inner = shape.dropFirst()
+    let count = inner.reduce(1, *)
+    try stack.push(
+      list: (0..<size).map { i in
+        let start = values.startIndex + i * count
+        return NestedList(values: values[start..<start + count], shape: inner, dtype: dtype)
+      })
+  }
+}
