@@ -41,15 +41,13 @@ local function given_part(generator, length)
   return text
 end
 
--- The steps of a line and its result. Each step is terse, the digit alone, with probability `terse`,
--- and wrong with probability `slip`; what follows builds on it.
-local function work(given, terse, slip, generator)
+-- The steps of a line and its result. Each step is terse, the digit alone, with probability `terse`.
+local function work(given, terse, generator)
   local question, start = given:match "^(%l):a(%d)"
   local value = math.tointeger(start)
   local steps = {}
   for label, operation, operand in given:gmatch "(%l)([+*])(%d)" do
     local result = apply(value, operation, math.tointeger(operand))
-    if slip > 0 and generator:uniform() < slip then result = generator:integer(0, 9) end
     steps[#steps + 1] = generator:uniform() < terse and ("%s%d"):format(label, result)
       or ("%s%d%s%s=%d"):format(label, value, operation, operand, result)
     value = result
@@ -77,7 +75,7 @@ function chain.generate(count, given)
     local lines = {}
     for i = 1, o.lines do
       local text = given_part(generator, o.operations)
-      local steps, result = work(text, generator:choice { 0, 1 }, 0, generator)
+      local steps, result = work(text, generator:choice { 0, 1 }, generator)
       local is_worked = generator:uniform() < o.worked
       lines[i] = ("%s%s=%d\n"):format(text, is_worked and "~~~~" .. steps or "", result)
     end
@@ -109,15 +107,14 @@ function chain.of_results(text, H)
   return masked
 end
 
---- A thought about the result that comes next, the result at its end. A terse step is the digit
---- after an operation, two tokens; others write the operation out, six tokens.
+--- A thought about the result that comes next, right and with the result at its end. A terse step is
+--- the digit after an operation, two tokens; others write the operation out, six tokens.
 ---@param before string the document up to there
 ---@param terse number probability of a terse step
----@param slip number probability of a wrong step
 ---@param generator midtrain.Random
 ---@return string
-function chain.thought(before, terse, slip, generator)
-  return ("%s=%d"):format(work(before:match "[^\n]*$", terse, slip, generator))
+function chain.thought(before, terse, generator)
+  return ("%s=%d"):format(work(before:match "[^\n]*$", terse, generator))
 end
 
 -- What byte-level tokenizers write for each byte (GPT-2): itself where it can be seen.
