@@ -22,18 +22,18 @@ local defaults = {
   model = "", -- a folder, a .gguf file, or a name in the model cache
   data = "", -- .jsonl or text, for --model
   field = "text", -- of the JSON objects
-  documents = 4000, -- to train on
-  evaluated = 400, -- positions of the evaluation
+  documents = 2400, -- to train on
+  evaluated = 600, -- positions of the evaluation
   pretrain_steps = 3500,
-  coldstart_steps = 300,
-  steps = 200, -- of each method
-  documents_per_step = 48,
+  coldstart_steps = 250,
+  steps = 50, -- of each method
+  documents_per_step = 32,
   num_generations = 8,
   max_completion_length = 48,
   budget = 40, -- B_0; the paper's 800 → 160 at this length
   min_budget = 10, -- B_min; a terse thought of the small world
-  learning_rate = 1e-4,
-  curve_every = 20,
+  learning_rate = 3e-4,
+  curve_every = 10,
 }
 
 local quick = {
@@ -43,25 +43,27 @@ local quick = {
 
 local prompt = mid.chain_tasks.words
 
--- Thoughts of the cold start: terse or written out, whatever the budget says, and with slips. What
--- reinforcement can improve is both: fewer slips, and the length that is asked for.
-local function thought(before, _, _, generator)
-  return mid.chain.thought(before, generator:choice { 0, 1 }, 0.05, generator)
+-- Thoughts of the cold start are right: with a wrong step in them, what they end with is not what the
+-- box holds, and the box is then not learned as a copy. They are written out (26 tokens) unless the
+-- prompt asks for less than 20 tokens; then they are terse (10 tokens).
+local function thought(before, _, budget, generator)
+  return mid.chain.thought(before, budget and budget < 20 and 1 or 0, generator)
 end
 
--- The world of chained arithmetic, and a transformer from scratch that can compute in small steps.
-local function small_world(o)
-  local dir = o.out .. "/start"
-  -- Half of the lines are worked, as in pre-training: what next-token prediction can learn from.
-  local docs = mid.chain.generate(o.documents, { seed = 1, worked = 0.5 })
-  local others = mid.chain.generate(200, { seed = 1, first = 1000001 })
-  local function of_results(model, texts)
-    local ids = mid.documents.encode(model.tokenizer, texts, 512)
-    local H = mid.entropy.documents(model, ids)
-    for d, text in ipairs(texts) do H[d] = mid.chain.of_results(text, H[d]) end
-    return H
-  end
-  if not mid.exists(dir .. "/model.safetensors") then
+local function pretraining_docs(o)
+  return mid.chain.generate(16 * o.pretrain_steps, { seed = 2, worked = 0.6 })
+end
+
+local function coldstart_docs(o)
+  return mid.chain.generate(math.min(o.documents, 1000), { seed = 4, worked = 0.5 })
+end
+
+-- A transformer from scratch, pre-trained on lines of arithmetic, and then cold-started. Each stage is
+-- kept in a folder of its own.
+local function small_start(o, of_results)
+  local pretrained, dir = o.out .. "/pretrained", o.out .. "/start"
+  if mid.exists(dir .. "/model.safetensors") then return dir end
+  if not mid.exists(pretrained .. "/model.safetensors") then
     local tokenizer = mid.chain.tokenizer(o.out .. "/tokenizer")
     local model = mid.from_config({
       model_type = "llama", hidden_size = 128, intermediate_size = 384, num_hidden_layers = 4,
@@ -73,7 +75,7 @@ local function small_world(o)
     print(("Pre-training: %d steps"):format(o.pretrain_steps))
     local T = o.pretrain_steps
     local pretraining = mid.ntp {
-      model = model, docs = mid.chain.generate(16 * T, { seed = 2, worked = 0.6 }), steps = T,
+      model = model, docs = pretraining_docs(o), steps = T,
       documents_per_step = 16, seed = 1, progress = false, adam_beta2 = 0.98,
       learning_rate = function(t)
         return 3e-3 * math.min(1, (t + 1) / 100) * (0.05 + 0.95 * (1 - t / T))
@@ -83,30 +85,52 @@ local function small_world(o)
       pretraining:step(math.ceil(T / 10))
       print(pretraining)
     end
-    local few = table.move(docs, 1, math.min(#docs, 1000), 1, {})
-    print(("Cold start: %d steps"):format(o.coldstart_steps))
-    local coldstart = mid.coldstart {
-      model = model, docs = few, entropies = of_results(model, few), thought = thought, seed = 1,
-      steps = o.coldstart_steps, prompt = prompt, documents_per_step = 16, min_budget = 4,
-      max_budget = o.budget, plain_share = 0.3, lambda = 1, progress = false, adam_beta2 = 0.98,
-      learning_rate = function(t, all) return 1e-3 * (1 - 0.9 * t / all) end,
-    }
-    coldstart:step(o.coldstart_steps)
-    print(coldstart)
-    model:save(dir)
+    model:save(pretrained)
   end
+  print(("Cold start: %d steps"):format(o.coldstart_steps))
+  local model = mid.load(pretrained)
+  local docs = coldstart_docs(o)
+  local coldstart = mid.coldstart {
+    model = model, docs = docs, entropies = of_results(model, docs), thought = thought, seed = 1,
+    steps = o.coldstart_steps, prompt = prompt, documents_per_step = 16, min_budget = o.min_budget,
+    max_budget = o.budget, plain_share = 0.4, lambda = 1, progress = false, adam_beta2 = 0.98,
+    learning_rate = function(t, all) return 1e-3 * (1 - 0.9 * t / all) end,
+  }
+  coldstart:step(o.coldstart_steps)
+  print(coldstart)
+  model:save(dir)
+  return dir
+end
+
+-- The world of chained arithmetic, and a small transformer that can compute in small steps.
+local function small_world(o)
+  local function of_results(model, texts)
+    local ids = mid.documents.encode(model.tokenizer, texts, 512)
+    local H = mid.entropy.documents(model, ids)
+    for d, text in ipairs(texts) do H[d] = mid.chain.of_results(text, H[d]) end
+    return H
+  end
+  local dir = small_start(o, of_results)
   local model = mid.load(dir)
+  -- Half of the lines are worked, as in pre-training: what next-token prediction can learn from.
+  local docs = mid.chain.generate(o.documents, { seed = 1, worked = 0.5, lines = 2 })
+  -- Other documents to evaluate on, and in them only lines that stand in no text of training.
+  local others = mid.chain.generate(3 * o.evaluated, { seed = 1, first = 1000001, lines = 2 })
+  print("Lines that training shows …")
+  local known = mid.chain.questions(docs)
+  for _, texts in ipairs { pretraining_docs(o), coldstart_docs(o) } do
+    mid.chain.questions(texts, known)
+  end
+  local function set(count, seed)
+    return mid.eval.set {
+      docs = others, entropy_model = model, count = count, seed = seed,
+      entropy_filter = function(text, H) return mid.chain.of_results(text, H, known) end,
+    }
+  end
   print("Entropies …")
   return {
     start = dir, docs = docs, entropies = of_results(model, docs), prompt = prompt,
-    set = mid.eval.set {
-      docs = others, entropy_model = model, count = o.evaluated, seed = 1,
-      entropy_filter = mid.chain.of_results,
-    },
-    curve_set = mid.eval.set {
-      docs = others, entropy_model = model, count = o.evaluated // 4, seed = 2,
-      entropy_filter = mid.chain.of_results,
-    },
+    set = set(o.evaluated, 1), curve_set = set(o.evaluated // 4, 2),
   }
 end
 

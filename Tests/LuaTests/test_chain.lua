@@ -47,6 +47,17 @@ return {
     for i, h in ipairs(masked) do check.equal(h, (i == 8 or i == 34) and i or 0) end
   end,
 
+  -- A result that training text could have given away is no place to evaluate.
+  known_questions_are_left_out = function()
+    local known = chain.questions { "v:a3b+5=8\np:a3b+5~~~~b8=0\n" }
+    check.equal(known, { ["v:a3b+5"] = true, ["p:a3b+5"] = true })
+    local text = "v:a3b+5=8\np:a3b+5~~~~b8=0\np:a2b*3=0\nt:a3b+5=2\n"
+    check.equal(chain.results(text, known), { 35, 45 })
+    check.equal(chain.results(text, chain.questions({ text }, known)), {})
+    check.equal(chain.of_results("v:a3b+5=8\n", { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, known),
+      { 0, 0, 0, 0, 0, 0, 0, 0, 0 })
+  end,
+
   thoughts_end_with_the_result = function()
     local line = "v:a1b*3\nv:a3b+5c*7d+6e+4="
     local generator = random.new(1, 0, "test")
