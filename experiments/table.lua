@@ -22,16 +22,17 @@ local defaults = {
   model = "", -- a folder, a .gguf file, or a name in the model cache
   data = "", -- .jsonl or text, for --model
   field = "text", -- of the JSON objects
-  documents = 2400, -- to train on
+  documents = 1200, -- to train on
   evaluated = 600, -- positions of the evaluation
   pretrain_steps = 3500,
   coldstart_steps = 250,
-  steps = 50, -- of each method
-  documents_per_step = 32,
+  steps = 60, -- of each method
+  documents_per_step = 16,
+  positions_per_document = 2,
   num_generations = 8,
   max_completion_length = 48,
-  budget = 40, -- B_0; the paper's 800 → 160 at this length
-  min_budget = 10, -- B_min; a terse thought of the small world
+  budget = 26, -- B_0; a written-out thought of the small world
+  min_budget = 10, -- B_min; a terse one
   learning_rate = 3e-4,
   curve_every = 10,
 }
@@ -43,11 +44,11 @@ local quick = {
 
 local prompt = mid.chain_tasks.words
 
--- Thoughts of the cold start are right: with a wrong step in them, what they end with is not what the
--- box holds, and the box is then not learned as a copy. They are written out (26 tokens) unless the
--- prompt asks for less than 20 tokens; then they are terse (10 tokens).
-local function thought(before, _, budget, generator)
-  return mid.chain.thought(before, budget and budget < 20 and 1 or 0, generator)
+-- Thoughts of the cold start are right: with a wrong step in them, what they end with is not what
+-- the box holds, and the box is then not learned as a copy. Most are written out (26 tokens), a
+-- quarter are terse (10 tokens), whatever the prompt asks for.
+local function thought(before, _, _, generator)
+  return mid.chain.thought(before, generator:choice { 0, 0, 0, 1 }, generator)
 end
 
 local function pretraining_docs(o)
@@ -58,8 +59,8 @@ local function coldstart_docs(o)
   return mid.chain.generate(math.min(o.documents, 1000), { seed = 4, worked = 0.5 })
 end
 
--- A transformer from scratch, pre-trained on lines of arithmetic, and then cold-started. Each stage is
--- kept in a folder of its own.
+-- A transformer from scratch, pre-trained on lines of arithmetic, and then cold-started. Each
+-- stage is kept in a folder of its own.
 local function small_start(o, of_results)
   local pretrained, dir = o.out .. "/pretrained", o.out .. "/start"
   if mid.exists(dir .. "/model.safetensors") then return dir end
@@ -92,8 +93,8 @@ local function small_start(o, of_results)
   local docs = coldstart_docs(o)
   local coldstart = mid.coldstart {
     model = model, docs = docs, entropies = of_results(model, docs), thought = thought, seed = 1,
-    steps = o.coldstart_steps, prompt = prompt, documents_per_step = 16, min_budget = o.min_budget,
-    max_budget = o.budget, plain_share = 0.4, lambda = 1, progress = false, adam_beta2 = 0.98,
+    steps = o.coldstart_steps, prompt = prompt, documents_per_step = 16, min_budget = 10,
+    max_budget = 40, plain_share = 0.3, lambda = 1, progress = false, adam_beta2 = 0.98,
     learning_rate = function(t, all) return 1e-3 * (1 - 0.9 * t / all) end,
   }
   coldstart:step(o.coldstart_steps)
@@ -112,10 +113,11 @@ local function small_world(o)
   end
   local dir = small_start(o, of_results)
   local model = mid.load(dir)
-  -- Half of the lines are worked, as in pre-training: what next-token prediction can learn from.
-  local docs = mid.chain.generate(o.documents, { seed = 1, worked = 0.5, lines = 2 })
+  -- A quarter of the lines is worked: what next-token prediction can learn from.
+  local docs = mid.chain.generate(o.documents, { seed = 1, worked = 0.25 })
   -- Other documents to evaluate on, and in them only lines that stand in no text of training.
-  local others = mid.chain.generate(3 * o.evaluated, { seed = 1, first = 1000001, lines = 2 })
+  local others =
+    mid.chain.generate(3 * o.evaluated // 2, { seed = 1, first = 1000001, worked = 0.25 })
   print("Lines that training shows …")
   local known = mid.chain.questions(docs)
   for _, texts in ipairs { pretraining_docs(o), coldstart_docs(o) } do
@@ -180,7 +182,8 @@ local results = mid.comparison.run {
     entropies = world.entropies, prompt = world.prompt, steps = o.steps,
     budget = mid.budget.exponential { initial = o.budget, minimum = o.min_budget },
     learning_rate = o.learning_rate,
-    documents_per_step = o.documents_per_step, num_generations = o.num_generations,
+    documents_per_step = o.documents_per_step, positions_per_document = o.positions_per_document,
+    num_generations = o.num_generations,
     max_completion_length = o.max_completion_length, temperature = 1,
   },
   eval = { max_completion_length = o.max_completion_length, positions_at_a_time = 128 },
