@@ -56,8 +56,8 @@ end
 function tests.thoughts_know_whether_a_budget_is_asked()
   local seen = { asked = 0, free = 0 }
   local run = mid.coldstart {
-    model = fake.fake_model(function() return 0 end), docs = { "abcdefgh" }, steps = 40, progress = false,
-    documents_per_step = 1, positions_per_document = 1, min_budget = 5, max_budget = 9,
+    model = fake.fake_model(function() return 0 end), docs = { "abcdefgh" }, steps = 40,
+    progress = false, documents_per_step = 1, positions_per_document = 1, min_budget = 5, max_budget = 9,
     plain_share = 0.5,
     thought = function(before, truth, budget)
       check.equal(("abcdefgh"):sub(#before + 1, #before + 1), truth)

@@ -41,7 +41,7 @@ local function given_part(generator, length)
   return text
 end
 
--- The steps of a line and its result. Each step is terse, the digit alone, with probability `terse`.
+-- The steps of a line and its result. A step is terse, the digit alone, with probability `terse`.
 local function work(given, terse, generator)
   local question, start = given:match "^(%l):a(%d)"
   local value = math.tointeger(start)
@@ -123,8 +123,8 @@ function chain.of_results(text, H, known)
   return masked
 end
 
---- A thought about the result that comes next, right and with the result at its end. A terse step is
---- the digit after an operation, two tokens; others write the operation out, six tokens.
+--- A thought about the result that comes next, right and with the result at its end. A terse step
+--- is the digit after an operation, two tokens; others write the operation out, six tokens.
 ---@param before string the document up to there
 ---@param terse number probability of a terse step
 ---@param generator midtrain.Random
