@@ -25,8 +25,9 @@ local defaults = {
   documents = 1200, -- to train on
   evaluated = 600, -- positions of the evaluation
   pretrain_steps = 3500,
-  coldstart_steps = 250,
-  steps = 60, -- of each method
+  coldstart_steps = 250, -- thoughts that work out what is asked …
+  wander_steps = 150, -- … and then thoughts that mostly do not
+  steps = 40, -- of each method
   documents_per_step = 16,
   positions_per_document = 2,
   num_generations = 8,
@@ -38,17 +39,25 @@ local defaults = {
 }
 
 local quick = {
-  seeds = 2, documents = 400, evaluated = 40, pretrain_steps = 60, coldstart_steps = 20, steps = 4,
+  seeds = 2, documents = 400, evaluated = 40, pretrain_steps = 60, coldstart_steps = 20,
+  wander_steps = 10, steps = 4,
   documents_per_step = 4, num_generations = 4, curve_every = 2,
 }
 
 local prompt = mid.chain_tasks.words
 
--- Thoughts of the cold start are right: with a wrong step in them, what they end with is not what
--- the box holds, and the box is then not learned as a copy. Most are written out (26 tokens), a
--- quarter are terse (10 tokens), whatever the prompt asks for.
-local function thought(before, _, _, generator)
+-- Thoughts that work out what is asked, right ones: with a wrong step in them, what they end with
+-- is not what the box holds, and the box is then not learned as a copy. Most are written out (26
+-- tokens), a quarter are terse (10 tokens), whatever the prompt asks for.
+local function work(before, _, _, generator)
   return mid.chain.thought(before, generator:choice { 0, 0, 0, 1 }, generator)
+end
+
+-- What the start does most of the time: it goes on about what could come (16 to 32 tokens) and has
+-- worked nothing out when it answers. That thoughts can help is there to be found.
+local function wander(before, _, _, generator)
+  if generator:uniform() < 0.4 then return work(before, nil, nil, generator) end
+  return mid.chain.guesses(before, generator:integer(8, 16), generator)
 end
 
 local function pretraining_docs(o)
@@ -88,17 +97,20 @@ local function small_start(o, of_results)
     end
     model:save(pretrained)
   end
-  print(("Cold start: %d steps"):format(o.coldstart_steps))
-  local model = mid.load(pretrained)
-  local docs = coldstart_docs(o)
-  local coldstart = mid.coldstart {
-    model = model, docs = docs, entropies = of_results(model, docs), thought = thought, seed = 1,
-    steps = o.coldstart_steps, prompt = prompt, documents_per_step = 16, min_budget = 10,
-    max_budget = 40, plain_share = 0.3, lambda = 1, progress = false, adam_beta2 = 0.98,
-    learning_rate = function(t, all) return 1e-3 * (1 - 0.9 * t / all) end,
-  }
-  coldstart:step(o.coldstart_steps)
-  print(coldstart)
+  local model, docs = mid.load(pretrained), coldstart_docs(o)
+  local function coldstart(steps, thought)
+    print(("Cold start: %d steps"):format(steps))
+    local run = mid.coldstart {
+      model = model, docs = docs, entropies = of_results(model, docs), thought = thought,
+      steps = steps, prompt = prompt, documents_per_step = 16, min_budget = 10, max_budget = 40,
+      plain_share = 0.3, lambda = 1, seed = 1, progress = false, adam_beta2 = 0.98,
+      learning_rate = function(t, all) return 1e-3 * (1 - 0.9 * t / all) end,
+    }
+    run:step(steps)
+    print(run)
+  end
+  coldstart(o.coldstart_steps, work)
+  coldstart(o.wander_steps, wander)
   model:save(dir)
   return dir
 end

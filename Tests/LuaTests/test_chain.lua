@@ -58,6 +58,17 @@ return {
       { 0, 0, 0, 0, 0, 0, 0, 0, 0 })
   end,
 
+  guesses_are_possible_results = function()
+    local generator = random.new(1, 0, "test")
+    for question, largest in pairs { p = 1, t = 2, v = 9 } do
+      local seen, line = {}, ("v:a1b*3\n%s:a3b+5="):format(question)
+      local text = chain.guesses(line, 400, generator)
+      check.equal(#text, 800)
+      for digit in text:gmatch "%?(%d)" do seen[math.tointeger(digit)] = true end
+      for digit = 0, 9 do check.equal(seen[digit], digit <= largest and true or nil) end
+    end
+  end,
+
   thoughts_end_with_the_result = function()
     local line = "v:a1b*3\nv:a3b+5c*7d+6e+4="
     local generator = random.new(1, 0, "test")

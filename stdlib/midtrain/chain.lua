@@ -133,6 +133,17 @@ function chain.thought(before, terse, generator)
   return ("%s=%d"):format(work(before:match "[^\n]*$", terse, generator))
 end
 
+--- A thought that works nothing out: results that the line could have, two tokens each.
+---@param before string the document up to there
+---@param count integer
+---@param generator midtrain.Random
+---@return string
+function chain.guesses(before, count, generator)
+  local results, guesses = QUESTIONS[before:match "(%l):[^\n]*$"], {}
+  for i = 1, count do guesses[i] = "?" .. generator:integer(0, results - 1) end
+  return table.concat(guesses)
+end
+
 -- What byte-level tokenizers write for each byte (GPT-2): itself where it can be seen.
 local function visible(byte)
   local shown = byte >= 33 and byte <= 126 or byte >= 161 and byte <= 172 or byte >= 174
