@@ -26,7 +26,7 @@ local defaults = {
   evaluated = 600, -- positions of the evaluation
   pretrain_steps = 3500,
   coldstart_steps = 250, -- thoughts that work out what is asked …
-  wander_steps = 150, -- … and then thoughts that mostly do not
+  wander_steps = 300, -- … and then thoughts that mostly do not
   steps = 40, -- of each method
   documents_per_step = 16,
   positions_per_document = 2,
@@ -53,11 +53,12 @@ local function work(before, _, _, generator)
   return mid.chain.thought(before, generator:choice { 0, 0, 0, 1 }, generator)
 end
 
--- What the start does most of the time: it goes on about what could come (16 to 32 tokens) and has
--- worked nothing out when it answers. That thoughts can help is there to be found.
-local function wander(before, _, _, generator)
-  if generator:uniform() < 0.4 then return work(before, nil, nil, generator) end
-  return mid.chain.guesses(before, generator:integer(8, 16), generator)
+-- What the start does most of the time, and greedily nearly always: it goes on about what may come
+-- (16 to 32 tokens) and ends with a result that it has not worked out. That thoughts can help is
+-- there to be found.
+local function wander(before, truth, _, generator)
+  if generator:uniform() < 0.4 then return work(before, truth, nil, generator) end
+  return ("%s=%s"):format(mid.chain.guesses(before, generator:integer(7, 15), generator), truth)
 end
 
 local function pretraining_docs(o)
@@ -144,7 +145,7 @@ local function small_world(o)
   print("Entropies …")
   return {
     start = dir, docs = docs, entropies = of_results(model, docs), prompt = prompt,
-    set = set(o.evaluated, 1), curve_set = set(o.evaluated // 4, 2),
+    set = set(o.evaluated, 1), curve_set = set(o.evaluated // 6, 2),
   }
 end
 
@@ -170,7 +171,7 @@ local function real_world(o)
     return mid.eval.set { docs = others, entropy_model = entropy_model, count = count, seed = seed }
   end
   return {
-    start = dir, docs = docs, set = set(o.evaluated, 1), curve_set = set(o.evaluated // 4, 2),
+    start = dir, docs = docs, set = set(o.evaluated, 1), curve_set = set(o.evaluated // 6, 2),
     entropies = mid.entropy.documents(entropy_model,
       mid.documents.encode(entropy_model.tokenizer, docs, 512), { progress = true }),
   }
