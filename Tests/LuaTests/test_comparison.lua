@@ -77,7 +77,8 @@ return {
     for p = 3, 11 do hard[#hard + 1] = p end
     local tiers, easy = { { { 2 }, {}, hard } }, 0
     for seed = 1, 600 do
-      local draw = curriculum.sampler(tiers, seed):draw({ 1 / 3, 1 / 3, 1 / 3 }, 0, 1, 1, true)
+      local draw = curriculum.sampler(tiers, seed)
+        :draw({ 1 / 3, 1 / 3, 1 / 3 }, 0, 1, 1, { per_position = true })
       easy = easy + (draw[1].positions[1] == 2 and 1 or 0)
     end
     -- A tenth, within four standard deviations.

@@ -140,7 +140,10 @@ end
 function rollout.step(self, run, knobs, t, given)
   local function draw(count, round)
     local draws = self.sampler:draw(given.p, t, math.min(count, knobs.documents_per_step),
-      knobs.positions_per_document, given.per_position, round > 0 and round or nil)
+      knobs.positions_per_document, {
+        per_position = given.per_position, revisit = knobs.revisit,
+        round = round > 0 and round or nil,
+      })
     return rollout.groups(self, run, knobs, draws, given.B,
       rollout.options_of_round(knobs, run.seed, t, round))
   end
