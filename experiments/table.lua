@@ -7,8 +7,16 @@
 --
 -- Without --model the setting is a world of chained arithmetic (stdlib/midtrain/chain.lua) and a
 -- transformer of a million parameters that is trained here from scratch: a worked line is text like
--- any other, the cold start teaches the format with thoughts that are often wrong, and then each
--- method has its turn. With --model the text is yours (--data) and the cold start the usual one.
+-- any other. A first cold start teaches the format with thoughts that work out what is asked, a
+-- second one a habit of thoughts that do not; then each method has its turn. It is evaluated on lines
+-- that stand in no training text. docs/results.md has what came out, and why it is set up like this.
+--
+-- With --model the text is yours (--data), the cold start the usual one, and lengths should be too:
+-- --budget 200 --max-completion-length 400, for example.
+--
+-- Rows can be made side by side by processes with different --methods and the same --out; the
+-- command without --methods then puts them together. MIDTRAIN_THREADS=1 is best for that: a model
+-- this small gains little from a second thread.
 --
 -- What was finished is kept in --out: the same command goes on after an interruption.
 
