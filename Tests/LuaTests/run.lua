@@ -10,8 +10,8 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
 
 local with_stand_in = {
   "advantage", "arguments", "audit", "budget", "chain", "coldstart", "comparison", "corpus",
-  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "journal", "ntp", "objective", "options", "plot", "posttrain", "prompt",
-  "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks",
+  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "health", "history", "journal", "ntp", "objective", "options", "plot", "posttrain", "prompt",
+  "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks", "tensorboard",
 }
 local with_engine = { "guard", "objective", "engine", "resume" }
 
