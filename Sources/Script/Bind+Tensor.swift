@@ -276,7 +276,7 @@ extension Argument {
   /// A dimension counted from 1, or from the end where it is negative, as Swift counts it.
   fileprivate func dimension(of tensor: Tensor) throws -> Int {
     let dim = try integer()
-    guard dim != 0, abs(dim) <= tensor.rank else {
+    guard dim != 0, dim >= -tensor.rank, dim <= tensor.rank else {
       let expected = tensor.rank == 0 ? "no dimension of a scalar" : "dimension from 1 to \(tensor.rank)"
       throw mismatch("\(expected) (or from the end, -1)")
     }
@@ -295,7 +295,8 @@ extension Argument {
   }
 
   /// Appends the values of a nested list in row-major order and returns its shape.
-  private func readList(into values: inout [Float]) throws -> [Int] {
+  private func readList(into values: inout [Float], depth: Int = 1) throws -> [Int] {
+    guard depth <= 16 else { throw error("lists are nested more than 16 deep; is there a cycle?") }
     lua_rawgeti(lua, index, 1)
     let isNested = lua_type(lua, -1) == LUA_TTABLE
     lua_settop(lua, -2)
@@ -310,7 +311,7 @@ extension Argument {
     let lists = try elements()
     for list in lists {
       guard list.isTable else { throw list.mismatch("list as the ones before it") }
-      let inner = try list.readList(into: &values)
+      let inner = try list.readList(into: &values, depth: depth + 1)
       if let shape, shape != inner { throw list.error("expected shape \(shape) as before it, got \(inner)") }
       shape = inner
     }
