@@ -54,6 +54,17 @@ struct Invocation {
         isRun = true
         guard index < words.count else { throw ScriptError("run needs a script: midtrain run FILE.lua") }
         setScript(.file(words[index]), at: index)
+      case "doctor" where !fileExists(word):
+        index += 1
+        let folder = index < words.count ? "[=====[\(words[index])]=====]" : "nil"
+        steps.append(.execute("require 'midtrain.installation'.command(\(folder))"))
+      case "pull" where !fileExists(word):
+        let names = words[(index + 1)...].map { "[=====[\($0)]=====]" }
+        guard !names.isEmpty else {
+          throw ScriptError("pull needs a model: midtrain pull OWNER/NAME [FILE…]")
+        }
+        steps.append(.execute("require 'midtrain.pull'.command(\(names.joined(separator: ", ")))"))
+        index = words.count
       case "replay" where !fileExists(word):
         index += 1
         guard index < words.count else {
@@ -71,7 +82,7 @@ struct Invocation {
         // A bare word that is no file is a mistyped command rather than a script.
         guard fileExists(word) || word.contains("/") || word.contains(".") else {
           throw ScriptError(
-            "no command and no file is called '\(word)'\(suggestion(for: word, among: ["run", "replay", "info", "help"]))"
+            "no command and no file is called '\(word)'\(suggestion(for: word, among: ["run", "replay", "pull", "doctor", "info", "help"]))"
           )
         }
         setScript(.file(word), at: index)
@@ -126,12 +137,15 @@ struct Invocation {
            midtrain run FILE [--set NAME=VALUE]… [--out DIR] [--resume] [args]
                                              run a script with a global table `settings`
            midtrain replay DIR               run a run's script again with every change made under way, and compare
+           midtrain pull OWNER/NAME [FILE…]  fetch a model from the Hugging Face hub into the model cache
+           midtrain doctor [DIR]             check the installation, or what looks wrong with a run
            midtrain info                     what the engine runs on
     options, in Lua's order:
       -e CODE    run CODE
       -l NAME    require NAME into a global
       -i         go on with a prompt
       -v, --version   -h, --help
-    environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, LUA_INIT, NO_COLOR
+    environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, HF_TOKEN, LUA_INIT,
+      NO_COLOR
     """
 }

@@ -9,8 +9,7 @@ func run(_ words: [String]) -> Int32 {
     let invocation = try Invocation(words, fileExists: { access($0, F_OK) == 0 })
     switch invocation.command {
     case .help: print(Invocation.usage)
-    case .version: print("midtrain \(midtrainVersion)")
-    case .info: try printInfo()
+    case .version, .info: try printInfo()
     case .run: return Session().run(invocation)
     }
     return 0
@@ -29,7 +28,9 @@ func engineSummary() -> String {
 
 private func printInfo() throws {
   print("midtrain \(midtrainVersion) · \(engineSummary()) · Lua 5.4")
-  print("library  \(try Library.locate())")
+  print("processor  \(processorName)")
+  print("build      \(buildName)")
+  print("library    \(try Library.locate())")
 }
 
 /// One run of the process: a Lua state, the scripts of the command line, and perhaps a prompt.
