@@ -106,7 +106,8 @@ end
 ---@return string
 function tensorboard.record(time, step, logged)
   local parts = {}
-  for _, kind in ipairs { { logged.scalars, scalar }, { logged.histograms, histogram }, { logged.texts, text } } do
+  local kinds = { { logged.scalars, scalar }, { logged.histograms, histogram }, { logged.texts, text } }
+  for _, kind in ipairs(kinds) do
     local values, encode = kind[1] or {}, kind[2]
     for _, name in ipairs(sorted(values)) do parts[#parts + 1] = encode(name, values[name]) end
   end

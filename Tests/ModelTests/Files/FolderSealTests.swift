@@ -68,6 +68,15 @@ import Testing
     }
   }
 
+  @Test func foldersOfPaths() {
+    for (path, folder) in [
+      ("a/b", "a"), ("/a", "/"), ("a", "."), ("é", "."), ("a/é", "a"), ("/x/y/", "/x/y"), ("", "."),
+      ("a/\u{301}b", "a"),
+    ] {
+      #expect(OutputFile.folder(of: path) == folder, "\(path)")
+    }
+  }
+
   @Test func theIndexItself() throws {
     try withSealedFolder { folder throws in
       let index = folder + "/checksums.json"
