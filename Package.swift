@@ -43,6 +43,9 @@ let package = Package(
     .testTarget(
       name: "TrainTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
       swiftSettings: native),
+    .testTarget(
+      name: "FuzzTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
+      swiftSettings: native),
     .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
     .testTarget(
       name: "midtrainTests", dependencies: ["TestSupport", "midtrain", "Script"], swiftSettings: native),

@@ -43,7 +43,7 @@ extension Registry {
       "save_adapter", "Writes the adapters alone, as PEFT does.", [Parameter("dir", "string")],
       example: "model:save_adapter \"adapters/first\""
     ) { model, call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       return {
         try model.saveAdapters(to: path)
         return { _ in .none }
@@ -53,7 +53,7 @@ extension Registry {
       "load_adapter", "Adds the adapters of a PEFT folder.", [Parameter("dir", "string")], returns: "Model",
       example: "model:load_adapter \"adapters/first\""
     ) { model, call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       return {
         try model.network.loadAdapters(from: path)
         return { try $0.return(model) }
@@ -111,7 +111,7 @@ extension Registry {
       let inUse = model.network.weightBytes + trained + moments
       var available = BufferPool.shared.availableMemory
       if let limit = try options["memory_limit"].optional?.number(above: 0) {
-        available = min(available, Int(limit * 1e9) - inUse)
+        available = min(available, Int(min(limit * 1e9, 1e18)) - inUse)
       }
       let plan = try MemoryPlan.fitting(
         model.network, rows: forest.count, longestBranch: forest.longestBranch, available: available,

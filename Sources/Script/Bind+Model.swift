@@ -68,7 +68,7 @@ extension Registry {
       ],
       returns: "Model", example: "model = mid.load \"SmolLM2-135M-Instruct\""
     ) { call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       let storage = try call.options(2)["dtype"].choice(WeightStorage.self)
       return {
         let model = try LanguageModel.load(path, storage: storage)
@@ -193,7 +193,7 @@ extension Registry {
         """,
         [Parameter("dir", "string")], example: "model:restore \"runs/first/checkpoints/step-100\""
       ) { model, call in
-        let path = try call[1].string()
+        let path = try call[1].path()
         return {
           try model.network.restore(from: path)
           return { _ in .none }
@@ -206,7 +206,7 @@ extension Registry {
         "Writes a Hugging Face folder: weights in f32 with adapters merged, configuration, tokenizer.",
         [Parameter("dir", "string")], example: "model:save \"checkpoints/first\""
       ) { model, call in
-        let path = try call[1].string()
+        let path = try call[1].path()
         return {
           try model.save(to: path)
           return { _ in .none }

@@ -5,6 +5,7 @@ extension Registry {
   package static func complete() -> Registry {
     let registry = Registry()
     registry.addSystem()
+    registry.addFiles()
     registry.addJobs()
     registry.addServer()
     registry.addTensors()

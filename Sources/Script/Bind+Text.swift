@@ -12,7 +12,7 @@ extension Registry {
       [Parameter("path", "string", "a folder, a tokenizer.json, a GGUF file, or a name in the model cache")],
       returns: "Tokenizer", example: "tok = mid.tokenizer \"SmolLM2-135M-Instruct\""
     ) { call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       return {
         let tokenizer = try LanguageModel.loadTokenizer(path)
         return { try $0.return(tokenizer) }

@@ -64,6 +64,17 @@ struct Invocation {
         isRun = true
         guard index < words.count else { throw ScriptError("run needs a script: midtrain run FILE.lua") }
         setScript(.file(words[index]), at: index)
+      case "doctor" where !fileExists(word):
+        index += 1
+        let folder = index < words.count ? "[=====[\(words[index])]=====]" : "nil"
+        steps.append(.execute("require 'midtrain.installation'.command(\(folder))"))
+      case "pull" where !fileExists(word):
+        let names = words[(index + 1)...].map { "[=====[\($0)]=====]" }
+        guard !names.isEmpty else {
+          throw ScriptError("pull needs a model: midtrain pull OWNER/NAME [FILE…]")
+        }
+        steps.append(.execute("require 'midtrain.pull'.command(\(names.joined(separator: ", ")))"))
+        index = words.count
       case "replay" where !fileExists(word):
         // The folder as a Lua string that needs no escapes.
         steps.append(.execute("require 'midtrain.replay'.command([=====[\(try argument(of: word))]=====])"))
@@ -87,7 +98,7 @@ struct Invocation {
         // A bare word that is no file is a mistyped command rather than a script.
         guard fileExists(word) || word.contains("/") || word.contains(".") else {
           throw ScriptError(
-            "no command and no file is called '\(word)'\(suggestion(for: word, among: ["run", "attach", "set", "replay", "info", "help"]))"
+            "no command and no file is called '\(word)'\(suggestion(for: word, among: Self.commands))"
           )
         }
         setScript(.file(word), at: index)
@@ -141,6 +152,8 @@ struct Invocation {
     return (String(parts[0]), String(parts[1]))
   }
 
+  private static let commands = ["run", "attach", "set", "replay", "pull", "doctor", "info", "help"]
+
   static let usage = """
     usage: midtrain                          a prompt
            midtrain [options] FILE [args]    run a Lua script; FILE - is standard input
@@ -149,12 +162,15 @@ struct Invocation {
            midtrain attach DIR               a prompt inside the process that trains in DIR
            midtrain set DIR NAME=VALUE…      change its settings from its next step on
            midtrain replay DIR               run a run's script again with every change made under way, and compare
+           midtrain pull OWNER/NAME [FILE…]  fetch a model from the Hugging Face hub into the model cache
+           midtrain doctor [DIR]             check the installation, or what looks wrong with a run
            midtrain info                     what the engine runs on
     options, in Lua's order:
       -e CODE    run CODE
       -l NAME    require NAME into a global
       -i         go on with a prompt
       -v, --version   -h, --help
-    environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, LUA_INIT, NO_COLOR
+    environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, HF_TOKEN, LUA_INIT,
+      NO_COLOR
     """
 }

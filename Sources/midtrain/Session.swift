@@ -15,8 +15,7 @@ func run(_ words: [String]) -> Int32 {
   do {
     switch invocation.command {
     case .help: print(Invocation.usage)
-    case .version: print("midtrain \(midtrainVersion)")
-    case .info: try printInfo()
+    case .version, .info: try printInfo()
     case .attach(let folder): return try Attachment(to: folder).run()
     case .set(let folder): return try Attachment(to: folder).set(invocation.settings)
     case .run: return Session().run(invocation)
@@ -37,7 +36,9 @@ func engineSummary() -> String {
 
 private func printInfo() throws {
   print("midtrain \(midtrainVersion) · \(engineSummary()) · Lua 5.4")
-  print("library  \(try Library.locate())")
+  print("processor  \(processorName)")
+  print("build      \(buildName)")
+  print("library    \(try Library.locate())")
 }
 
 /// One run of the process: a Lua state, the scripts of the command line, and perhaps a prompt.

@@ -10,8 +10,9 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
 
 local with_stand_in = {
   "advantage", "arguments", "audit", "budget", "chain", "coldstart", "comparison", "corpus",
-  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "heat", "journal", "ntp", "objective", "options", "plot", "posttrain", "progress", "prompt",
-  "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks",
+  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "health", "heat", "history", "journal", "ntp",
+  "objective", "options", "plot", "posttrain", "progress", "prompt", "questions", "random", "report", "reward", "rmt",
+  "run", "scoring", "svg", "tasks", "tensorboard",
 }
 local with_engine = {
   "autograd", "complete", "engine", "guard", "help", "losses", "nn", "objective", "repl", "resume", "show", "stubs",

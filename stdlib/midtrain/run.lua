@@ -6,17 +6,26 @@
 -- always seen, checked and journaled.
 
 local attach = require "midtrain.attach"
+local checkpoint = require "midtrain.checkpoint"
+local health = require "midtrain.health"
+local history = require "midtrain.history"
 local journal = require "midtrain.journal"
 local knobs = require "midtrain.knobs"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
 local progress = require "midtrain.progress"
+local proxy = require "midtrain.proxy"
+local record = require "midtrain.record"
 local replay = require "midtrain.replay"
 local resume = require "midtrain.resume"
+local tensorboard = require "midtrain.tensorboard"
+local training = require "midtrain.training"
 local views = require "midtrain.views"
 local watch = require "midtrain.watch"
 
 local run = {}
+
+local fields = proxy.fields
 
 ---@class midtrain.Run
 ---@field t integer steps taken
@@ -33,13 +42,12 @@ Run.__index = Run
 
 --- Options that every run takes.
 ---@type table<string, midtrain.Option>
-run.specification = {
+run.specification = options.merged(checkpoint.specification, health.specification, {
   model = { { "userdata", "table" }, required = true, doc = "trained in place" },
   steps = { "integer", default = 100, min = 1, doc = "T" },
   seed = { "integer", default = 0 },
   out = { "string", doc = "the run's folder; without it nothing is written" },
-  save_steps = { "integer", default = 0, min = 0, doc = "0: checkpoint at the end only" },
-  save_total_limit = { "integer", default = 0, min = 0, doc = "checkpoints that are kept; 0: all" },
+  tensorboard = { "boolean", default = true, doc = "event files in out/tensorboard" },
   resume = {
     { "boolean", "string" }, default = false,
     doc = "go on from the newest checkpoint in out, or from this one",
@@ -62,21 +70,7 @@ run.specification = {
     doc = "what the backward pass computes again; auto: as much as memory makes necessary",
   },
   memory_limit = { "number", min = 0, knob = true, doc = "GB; what the machine has if absent" },
-}
-
--- The fields behind the proxy. What was interrupted may not have come to say so itself: Ctrl-C also ends
--- what would have noted it. But its coroutine is dead.
-local function fields(self)
-  local own = getmetatable(self).__fields
-  if own.thread and coroutine.status(own.thread) == "dead" then
-    if own.status == "running" or own.status == "paused" then
-      own.status = own.is_inline and "ready" or "failed"
-      own.error = own.job and own.job.error or "interrupted"
-    end
-    own.thread, own.is_stepping = nil, false
-  end
-  return own
-end
+})
 
 -- Assigns all knobs or none; errors blame a stack level, 0 nobody.
 local function assign(self, given, level)
@@ -107,8 +101,8 @@ function run.new(policy)
     name = policy.name, policy = policy, specification = policy.specification,
     model = o.model, t = 0, T = o.steps, seed = o.seed, out = replay.folder(o.out),
     changes = replay.changes(o.out),
-    status = "ready", history = {}, pending = {}, knobs = {}, previous = {}, fresh = {}, noting = {},
-    timings = {}, logged = {}, num_tokens = 0,
+    status = "ready", history = history.new(), pending = {}, knobs = {}, previous = {}, fresh = {},
+    noting = {}, timings = {}, logged = {}, unwritten = {}, num_tokens = 0,
   }, Run)
   for name, option in pairs(policy.specification) do
     if option.knob then own[name], own.knobs[name] = o[name], o[name] end
@@ -151,6 +145,7 @@ end
 local function attempt(self)
   local own = fields(self)
   while true do
+    record.begin(own)
     own.in_force, own.has_updated = knobs.in_force(own), false
     local ok, result = xpcall(own.policy.step, traced, self, own.in_force, own.t)
     if ok then return result end
@@ -168,7 +163,7 @@ local function take_step(self)
     watch.update(own.watched, function(given) assign(self, given, 0) end)
   end
   knobs.apply(own)
-  own.timings, own.is_stepping = {}, true
+  own.timings, own.histograms, own.is_stepping = {}, {}, true
   local held <close> = setmetatable({}, { __close = mid.release_interrupts })
   local started = mid.clock()
   local metrics = attempt(self)
@@ -178,16 +173,19 @@ local function take_step(self)
   metrics.tokens_per_second = metrics.num_tokens / math.max(seconds, 1e-9)
   metrics.step, metrics.num_tokens, metrics.step_time = own.t, own.num_tokens, seconds
   for name, spent in pairs(own.timings) do metrics["timing_s/" .. name] = spent end
-  own.metrics = metrics
+  own.metrics, own.seen = metrics, nil
+  health.note(own.history, metrics, own.t)
   own.history[own.t] = metrics
   if own.out then
     local finite = {}
     for name, value in pairs(metrics) do
-      if value == value and math.abs(value) ~= math.huge then finite[name] = value end
+      if health.is_finite(value) then finite[name] = value end
     end
-    journal.append(own.out .. "/metrics.jsonl", finite)
+    record.add(own, "metrics.jsonl", journal.line(finite))
+    if own.policy.options.tensorboard then record.add(own, tensorboard.step(own, finite)) end
   end
   if own.policy.options.progress then progress.show(self:describe(), own.t, own.T) end
+  record.finish(own)
   local every = own.policy.options.save_steps
   if own.out and every > 0 and own.t % every == 0 then self:checkpoint() end
 end
@@ -201,6 +199,7 @@ local function advance(self, last, pausable)
   mid.hold_termination()
   local held <close> = setmetatable({}, { __close = mid.release_termination })
   local ok, message = xpcall(function()
+    record.flush(own)
     while own.t < last and not own.stopping and not mid.is_terminated() do
       if pausable and own.pausing then
         own.status = "paused"
@@ -208,6 +207,14 @@ local function advance(self, last, pausable)
       else
         own.status = "running"
         take_step(self)
+        own.problem = health.problem(own)
+        if own.problem then
+          own.went_on_at = own.t
+          self:checkpoint()
+          if not pausable then error(own.problem, 0) end
+          own.pausing = true
+          print(own.problem)
+        end
       end
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
@@ -229,7 +236,7 @@ local function advance(self, last, pausable)
 end
 
 local function check_can_start(own, verb)
-  if own.t >= own.T then error(("run: all %d steps are done"):format(own.T), 3) end
+  if own.t >= own.T and own.status ~= "failed" then error(("run: all %d steps are done"):format(own.T), 3) end
   if own.status == "running" then
     error(("run: cannot %s while it trains; pause it first"):format(verb), 3)
   end
@@ -297,7 +304,7 @@ end
 function Run:resume()
   local own = fields(self)
   if own.status == "failed" then return self:start() end
-  own.pausing = false
+  own.pausing, own.problem = false, nil
   if own.status == "paused" then own.status = "running" end
   return self
 end
@@ -312,14 +319,18 @@ function Run:stop()
   return self
 end
 
---- Waits until `step` steps are taken, or until the run is over; raises its error.
+--- Waits until `step` steps are taken, or until the run is over; raises its error, or why it paused
+--- itself.
 ---@param step integer?
 ---@return midtrain.Run
 function Run:wait(step)
   local own = fields(self)
-  if own.pausing then error("run: it is paused, so waiting would never end; resume it first", 2) end
+  if own.pausing and not own.problem then
+    error("run: it is paused, so waiting would never end; resume it first", 2)
+  end
+  wait_until(self, function() return own.problem or step and own.t >= step end)
+  if own.problem then error(own.problem, 0) end
   if step then
-    wait_until(self, function() return own.t >= step end)
     if own.status == "failed" then error(own.error, 0) end
   elseif own.job then
     own.job:wait()
@@ -327,59 +338,8 @@ function Run:wait(step)
   return self
 end
 
---- Times a call under `timing_s/name` of this step's metrics, and returns its results.
----@param name string
----@param f function
-function Run:time(name, f, ...)
-  local timings, started = fields(self).timings, mid.clock()
-  local results = table.pack(f(...))
-  timings[name] = (timings[name] or 0) + mid.clock() - started
-  return table.unpack(results, 1, results.n)
-end
-
---- Log-probabilities of a batch, with gradient, computed in the cheapest way that memory allows;
---- what that is, is said before the first step. An error if nothing fits.
----@param batch any
----@param given { entropy: boolean? }?
----@return any logprobs, any entropies
-function Run:logprobs(batch, given)
-  local own = fields(self)
-  local plan = own.model:memory_plan(batch, {
-    optimizer = own.optimizer, checkpointing = own.knobs.checkpointing,
-    memory_limit = own.knobs.memory_limit,
-  })
-  local way = ("%s, %d rows"):format(plan.checkpointing, plan.max_rows)
-  if own.t == 0 and own.policy.options.progress and own.planned ~= way then print(plan.summary) end
-  own.planned = way
-  return self:time("forward", own.model.logprobs, own.model, batch, {
-    entropy = given and given.entropy, checkpointing = plan.checkpointing,
-    max_rows = plan.max_rows, step = own.t,
-  })
-end
-
---- One optimiser step on a loss: backward pass, clipping, AdamW. A loss or gradient that is not
---- finite changes nothing and is counted in `skipped`.
----@param loss any scalar tensor
----@param metrics table gets loss, grad_norm, learning_rate, skipped
-function Run:optimize(loss, metrics)
-  local own = fields(self)
-  local rate = options.at("run", "learning_rate", own.in_force.learning_rate,
-    { "number", required = true, min = 0 }, own.t, own.T, own.metrics)
-  metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
-  if metrics.loss ~= metrics.loss or math.abs(metrics.loss) == math.huge then return end
-  own.optimizer:zero_grad()
-  local limit = own.knobs.max_grad_norm
-  self:time("backward", loss.backward, loss)
-  -- Once a step has changed the weights, Ctrl-C waits for its end.
-  if own.is_inline then mid.hold_interrupts() end
-  own.has_updated = true
-  local result = self:time("optimizer", own.optimizer.step, own.optimizer,
-    { learning_rate = rate, max_grad_norm = limit > 0 and limit or nil })
-  metrics.grad_norm, metrics.skipped = result.grad_norm, result.skipped and 1 or 0
-end
-
---- Saves a checkpoint: a Hugging Face folder plus the trainer's state, complete or not there at
---- all.
+--- Saves a checkpoint: a Hugging Face folder plus the trainer's state and checksums, complete or not
+--- there at all.
 ---@param dir string must not exist yet
 ---@return string dir
 function Run:save(dir)
@@ -387,31 +347,26 @@ function Run:save(dir)
   if mid.exists(dir) then error(("run:save: '%s' already exists"):format(dir), 2) end
   local holding = own.status == "running" and coroutine.running() ~= own.thread
   if holding then self:pause() end
-  local temporary = dir .. ".tmp"
-  mid.mkdir(temporary)
-  own.model:save(temporary)
-  if own.model.adapter_rank then own.model:save_adapter(temporary .. "/adapter") end
-  own.optimizer:save(temporary)
-  journal.write(temporary .. "/trainer_state.json", {
-    name = own.name, step = own.t, steps = own.T, seed = own.seed, num_tokens = own.num_tokens,
-    knobs = journal.describe(own.knobs), policy = own.policy.state and own.policy.state() or nil,
-    -- What schedules get as `state`, and where adaptive ones keep what they remember.
-    metrics = journal.describe(own.metrics),
-  })
-  mid.rename(temporary, dir)
+  local ok, problem = pcall(checkpoint.save, own, dir)
   if holding then self:resume() end
+  if not ok then error(problem, 0) end
   return dir
 end
 
---- Saves `out/checkpoints/step-N` unless it is there, and removes the oldest above the limit.
+--- Saves `out/checkpoints/step-N` unless it is there, and removes those above the limit.
 function Run:checkpoint()
   local own = fields(self)
   if not own.out then return end
   local dir = ("%s/checkpoints/step-%d"):format(own.out, own.t)
   if mid.exists(dir) then return end
+  record.sync(own)
   self:save(dir)
-  resume.prune(own.out, own.policy.options.save_total_limit)
+  checkpoint.prune(own)
 end
+
+--- The checkpoint at which `metric_for_best_model` was best so far, and the metric there.
+---@return string? dir, number? value
+function Run:best() return checkpoint.best(fields(self)) end
 
 --- A second future from the same state: a run of its own that has taken the same steps, with a copy
 --- of the model, the optimiser's state and the settings in force. Random numbers depend on seed and
@@ -456,36 +411,9 @@ function Run:watch(path)
   return self
 end
 
--- How a run is looked at: views.lua.
-for _, name in ipairs { "plot", "compare", "samples", "doctor", "report" } do
-  Run[name] = views[name]
-end
-
---- Adds a line to a file of the run's folder; those of the last step are kept at hand, too.
----@param file string
----@param entry table
-function Run:record(file, entry)
-  local own = fields(self)
-  local last = own.logged[file]
-  if not last or last[1].step ~= entry.step then last = {} end
-  last[#last + 1], own.logged[file] = entry, last
-  if own.out then journal.append(own.out .. "/" .. file, entry) end
-end
-
---- The progress line.
----@return string
-function Run:describe()
-  local own, metrics = fields(self), self.metrics
-  local start = ("step %d/%d"):format(own.t, own.T)
-  if not metrics then return ("%s · %s"):format(start, own.status) end
-  local left = own.status == "running" and progress.left(own.history, own.T) or 0
-  if left > 0 then start = ("%s · %s left"):format(start, progress.duration(left)) end
-  local halted = { paused = " · paused", failed = " · FAILED: see run.error" }
-  local seconds = metrics.step_time < 1 and "%.2f" or "%.1f"
-  return ("%s · %s · %.0f tok/s · " .. seconds .. " s/step%s%s"):format(start,
-    own.policy.line(metrics), metrics.tokens_per_second, metrics.step_time,
-    halted[own.status] or "",
-    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "")
+-- What a policy's step calls, and how people look at a run.
+for _, methods in ipairs { training, views } do
+  for name, method in pairs(methods) do Run[name] = method end
 end
 
 return run

@@ -1,8 +1,10 @@
 -- How people look at a run: plots, completions, what seems wrong. Methods of every run (run.lua).
 
 local doctor = require "midtrain.doctor"
+local health = require "midtrain.health"
 local options = require "midtrain.options"
 local plot = require "midtrain.plot"
+local progress = require "midtrain.progress"
 local report = require "midtrain.report"
 
 local views = {}
@@ -93,6 +95,21 @@ function views.report(self, path)
   local file <close> = assert(io.open(path, "w"))
   file:write(report.html(self))
   return path
+end
+
+--- The progress line.
+---@return string
+function views.describe(self)
+  local metrics = self.metrics
+  local start = ("step %d/%d"):format(self.t, self.T)
+  if not metrics then return ("%s · %s"):format(start, self.status) end
+  local left = self.status == "running" and progress.left(self.history, self.T) or 0
+  if left > 0 then start = ("%s · %s left"):format(start, progress.duration(left)) end
+  local halted = { paused = " · paused", failed = " · FAILED: see run.error" }
+  local seconds = metrics.step_time < 1 and "%.2f" or "%.1f"
+  return ("%s · %s · %.0f tok/s · " .. seconds .. " s/step%s%s"):format(start,
+    self.policy.line(metrics), metrics.tokens_per_second, metrics.step_time,
+    health.describe(self.history, self.t), halted[self.status] or "")
 end
 
 return views

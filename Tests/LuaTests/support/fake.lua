@@ -31,6 +31,34 @@ function fake.exists(path)
   return ok ~= nil or code == 13
 end
 
+function fake.list(path)
+  local names, pipe <close> = {}, assert(io.popen(("ls '%s'"):format(path)))
+  for name in pipe:lines() do names[#names + 1] = name end
+  return names
+end
+function fake.remove(path) assert(os.execute(("rm -rf '%s'"):format(path))) end
+function fake.write(path, text)
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(text)
+end
+function fake.append(path, text)
+  local file <close> = assert(io.open(path, "ab"))
+  file:write(text)
+end
+function fake.sync() end
+function fake.seal(dir) fake.write(dir .. "/checksums.json", "{}\n") end
+function fake.verify() end
+
+-- Bit by bit, as RFC 3720 defines it.
+function fake.crc32c(bytes)
+  local crc = 0xffffffff
+  for i = 1, #bytes do
+    crc = crc ~ bytes:byte(i)
+    for _ = 1, 8 do crc = crc >> 1 ~ (crc & 1 == 1 and 0x82f63b78 or 0) end
+  end
+  return crc ~ 0xffffffff
+end
+
 local jobs = {}
 
 local function turn()
@@ -95,6 +123,14 @@ end
 function Batch:range(s)
   local segment = self.segments[s]
   return segment.first, segment.first + #segment.ids - 1
+end
+
+function Batch:tolist()
+  local list = {}
+  for i, s in ipairs(self.segments) do
+    list[i] = { ids = s.ids, parent = s.parent, offset = s.offset, temperature = s.temperature, score = s.score }
+  end
+  return list
 end
 
 function Batch:spread(values)
