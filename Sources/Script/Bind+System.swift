@@ -201,7 +201,11 @@ extension Registry {
 package let midtrainVersion = "0.1"
 
 /// How this program was built.
-package var buildName: String { _isDebugAssertConfiguration() ? "debug (slow)" : "release" }
+#if DEBUG
+  package let buildName = "debug (slow)"
+#else
+  package let buildName = "release"
+#endif
 
 /// The processor's own name, and its widest vectors.
 package var processorName: String {

@@ -21,7 +21,7 @@ final class Home {
   /// The environment for the program: nothing of the person who runs the tests but the library's place.
   var environment: [String: String] {
     var variables = ["HOME": path, "MIDTRAIN_HISTORY": history, "TERM": "xterm", "LC_ALL": "C.UTF-8"]
-    for name in ["PATH", "LD_LIBRARY_PATH", "MIDTRAIN_STDLIB"] {
+    for name in ["PATH", "LD_LIBRARY_PATH", "MIDTRAIN_STDLIB", "ASAN_OPTIONS", "TSAN_OPTIONS"] {
       variables[name] = ProcessInfo.processInfo.environment[name]
     }
     return variables
