@@ -30,7 +30,8 @@ let package = Package(
     .target(
       name: "Script", dependencies: ["CLua", "Train", "Model", "Tensor", "Text", "Kernels"],
       swiftSettings: native),
-    .executableTarget(name: "midtrain", dependencies: ["Script", "CReadline"], swiftSettings: native),
+    .executableTarget(
+      name: "midtrain", dependencies: ["Script", "Text", "CReadline"], swiftSettings: native),
 
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: native),
     .testTarget(name: "KernelsTests", dependencies: ["TestSupport", "Kernels"], swiftSettings: native),
@@ -42,7 +43,11 @@ let package = Package(
     .testTarget(
       name: "TrainTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
       swiftSettings: native),
+    .testTarget(
+      name: "FuzzTests", dependencies: ["TestSupport", "Train", "Model", "Tensor", "Text"],
+      swiftSettings: native),
     .testTarget(name: "ScriptTests", dependencies: ["Script", "CLua"], swiftSettings: native),
-    .testTarget(name: "midtrainTests", dependencies: ["midtrain"], swiftSettings: native),
+    .testTarget(
+      name: "midtrainTests", dependencies: ["TestSupport", "midtrain", "Script"], swiftSettings: native),
   ]
 )

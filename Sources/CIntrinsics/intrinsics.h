@@ -1,5 +1,5 @@
 // What Swift has no word for: cache prefetches, conversions of whole vectors, minima and maxima in one instruction,
-// parts of vectors, sums across them, products of bytes. Swift's own converting initialisers of SIMD types do not
+// parts of vectors, sums across them, products of bytes, checksums. Swift's own converting initialisers of SIMD types do not
 // vectorise. Plain vector extensions of clang, so that every target has code for them; where AVX-512 has an instruction
 // that they cannot say, it is used.
 #pragma once
@@ -295,4 +295,24 @@ static inline __attribute__((always_inline)) int32_t mt_round_to_bytes(mt_float1
 /// The largest absolute value of thirty-two floats.
 static inline __attribute__((always_inline)) float mt_largest_magnitude(mt_float16 low, mt_float16 high) {
   return __builtin_reduce_max(mt_larger(__builtin_elementwise_abs(low), __builtin_elementwise_abs(high)));
+}
+
+/// CRC-32C (Castagnoli) of `count` bytes after others whose CRC is `crc`, 0 for none: an instruction where there is one.
+static inline uint32_t mt_crc32c(uint32_t crc, const void *p, long count) {
+  const unsigned char *byte = (const unsigned char *)p;
+  uint64_t state = (uint32_t)~crc;
+#if defined(__SSE4_2__) && defined(__x86_64__)
+  for (; count >= 8; byte += 8, count -= 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, byte, 8);
+    state = __builtin_ia32_crc32di(state, word);
+  }
+  for (; count > 0; ++byte, --count) state = __builtin_ia32_crc32qi((uint32_t)state, *byte);
+#else
+  for (; count > 0; ++byte, --count) {
+    state ^= *byte;
+    for (int bit = 0; bit < 8; ++bit) state = state >> 1 ^ (state & 1 ? 0x82f63b78u : 0);
+  }
+#endif
+  return ~(uint32_t)state;
 }

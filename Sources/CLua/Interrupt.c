@@ -12,6 +12,7 @@
 
 static lua_State *_Atomic running;  // the coroutine that runs Lua code now, or NULL
 static atomic_int patient;          // a background job runs: the first press is not meant for it
+static atomic_int shielded;        // what runs must not be ended half-way: nor is it meant for that
 static atomic_int presses;
 static atomic_int worker_stop;
 static pthread_t lua_thread;
@@ -19,7 +20,7 @@ static int wake = -1;
 static _Thread_local int on_worker;
 
 int clua_interrupt_level(void) {
-  int level = atomic_load(&presses) - atomic_load(&patient);
+  int level = atomic_load(&presses) - atomic_load(&patient) - atomic_load(&shielded);
   return level > 0 ? level : 0;
 }
 
@@ -39,18 +40,35 @@ static void arm(lua_State *L) {
   lua_sethook(L, stop, level > 1 ? LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT : LUA_MASKCOUNT, 1);
 }
 
+// Ends a wait of the main loop.
+static void wake_up(void) {
+  int saved = errno;
+  uint64_t one = 1;
+  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
+  errno = saved;
+}
+
+static atomic_int holders;     // how many will end the process by themselves when they can
+static atomic_int terminated;  // the signal that asked for it
+static atomic_int attended;    // a person sits at a prompt
+
 static void pressed(int signal) {
   if (!pthread_equal(pthread_self(), lua_thread)) {
     pthread_kill(lua_thread, signal);  // some library's thread caught it
     return;
   }
-  int saved = errno;
-  atomic_fetch_add(&presses, 1);
-  arm(atomic_load(&running));
-  uint64_t one = 1;
-  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
-  errno = saved;
+  int none = 0;
+  // Where nobody could go on afterwards, what must be saved is saved first; the second press does not wait.
+  if (!atomic_load(&holders) || atomic_load(&attended)
+      || !atomic_compare_exchange_strong(&terminated, &none, signal)) {
+    atomic_fetch_add(&presses, 1);
+    arm(atomic_load(&running));
+  }
+  wake_up();
 }
+
+void clua_set_attended(void) { atomic_store(&attended, 1); }
+int clua_is_attended(void) { return atomic_load(&attended); }
 
 int clua_wake_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
@@ -65,6 +83,11 @@ void clua_install_interrupt(int wake_fd) {
   sigaddset(&ours, SIGINT);
   sigaddset(&ours, SIGTERM);
   pthread_sigmask(SIG_UNBLOCK, &ours, NULL);  // threads of a work queue start with signals blocked
+}
+
+void clua_hold_interrupts(int hold) {
+  atomic_store(&shielded, hold);
+  arm(atomic_load(&running));
 }
 
 void clua_clear_interrupt(void) { atomic_store(&presses, 0); }
@@ -85,20 +108,15 @@ void clua_stop_worker(int stop) { atomic_store(&worker_stop, stop); }
 
 // ---- SIGTERM
 
-static atomic_int holders;     // how many will end the process by themselves when they can
-static atomic_int terminated;
-
 static void terminate(int signal) {
-  if (atomic_exchange(&terminated, 1)) {  // again: somebody is in a hurry
+  int none = 0;
+  if (!atomic_compare_exchange_strong(&terminated, &none, signal)) {  // again: somebody is in a hurry
     struct sigaction usual = { .sa_handler = SIG_DFL };
     sigaction(SIGTERM, &usual, NULL);
     raise(signal);
     return;
   }
-  int saved = errno;
-  uint64_t one = 1;
-  if (wake >= 0 && write(wake, &one, sizeof one) < 0) { /* full: it wakes anyway */ }
-  errno = saved;
+  wake_up();
 }
 
 int clua_hold_termination(int change) {
@@ -112,6 +130,27 @@ int clua_hold_termination(int change) {
 }
 
 int clua_is_terminated(void) { return atomic_load(&terminated); }
+
+// ---- Giving way
+
+static int (*ask_preemption)(lua_State *L);
+
+static void give_way(lua_State *L, lua_Debug *debug) {
+  (void)debug;
+  int answer = ask_preemption(L);
+  if (answer == CLUA_PREEMPT_END) {
+    lua_sethook(L, give_way, LUA_MASKCOUNT, 1);
+    lua_pushliteral(L, "cancelled");
+    lua_error(L);
+  }
+  if (answer == CLUA_PREEMPT_YIELD && lua_isyieldable(L)) lua_yield(L, 0);
+}
+
+// About a millisecond of Lua code. Coroutines that `co` makes get the hook, too.
+void clua_preempt(lua_State *co, int (*ask)(lua_State *L)) {
+  ask_preemption = ask;
+  lua_sethook(co, give_way, LUA_MASKCOUNT, 100000);
+}
 
 // ---- Switching coroutines
 

@@ -32,10 +32,12 @@ extension CausalLM {
     guard adapterConfig == nil else {
       throw ModelError("the model has adapters already; merge or remove them first")
     }
-    guard config.rank > 0, config.alpha > 0, config.alpha.isFinite, (0..<1).contains(config.dropout) else {
+    guard AdapterConfig.ranks.contains(config.rank), config.alpha > 0, config.alpha.isFinite,
+      (0..<1).contains(config.dropout)
+    else {
       throw ModelError(
-        "adapters: expected a rank and an alpha above 0 and a dropout from 0 to below 1, got \(config.rank), "
-          + "\(config.alpha), \(config.dropout)")
+        "adapters: expected a rank from 1 to \(AdapterConfig.ranks.upperBound), an alpha above 0 and a "
+          + "dropout from 0 to below 1, got \(config.rank), \(config.alpha), \(config.dropout)")
     }
     let unknown = config.targetModules.first { target in !linears.contains { $0.isNamed(target) } }
     if let unknown {

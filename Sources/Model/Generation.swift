@@ -34,6 +34,7 @@ extension CausalLM {
       throw ModelError(
         "generate: expected at least one completion of at least one token, got \(count) of \(maxTokens)")
     }
+    guard !segments.isEmpty else { return [] }
     return try Tape.withoutRecording {
       var decoder = try Decoder(self, forest, segments, count: count, maxTokens: maxTokens, cache: cache)
       return try decoder.run(Sampler(options: options), stopIDs: stopIDs, isFinished: isFinished)
@@ -69,7 +70,7 @@ private struct Decoder {
     _ model: CausalLM, _ forest: Forest, _ segments: [Int], count: Int, maxTokens: Int, cache: CacheStorage
   ) throws {
     self.model = model
-    var (spans, lastRows, rows) = ([[AttentionPlan.Span]](), [Int32](), forest.count)
+    var (spans, lastRows, rows, bytes) = ([[AttentionPlan.Span]](), [Int32](), forest.count, 0.0)
     for (prompt, number) in segments.enumerated() {
       guard forest.segments.indices.contains(number) else {
         throw ModelError(
@@ -88,10 +89,10 @@ private struct Decoder {
           "generate: a prompt of \(position) tokens leaves no room in a context of \(model.config.maxPositionEmbeddings)"
         )
       }
-      let bytes = Double(count) * Double(room) * Double(model.config.cacheBytesPerToken(cache))
+      bytes += Double(count) * Double(room) * Double(model.config.cacheBytesPerToken(cache))
       guard bytes <= Double(BufferPool.physicalMemory) else {
         throw ModelError(
-          "generate: \(count) completions of up to \(room) tokens would take \(Int(bytes / 1e9)) GB of cache; this "
+          "generate: \(count) completions of up to \(room) tokens would take \(Int(min(bytes, 1e18) / 1e9)) GB of cache; this "
             + "machine has \(BufferPool.physicalMemory / 1_000_000_000) GB. Take fewer at a time")
       }
       spans.append(before)

@@ -5,7 +5,7 @@ import Tensor
 
 /// Settings of a model's adapters, by PEFT's names.
 public struct AdapterConfig: Sendable, Equatable {
-  /// Rank r.
+  /// Rank r, one of `ranks`.
   public var rank: Int
   /// α: adapters are scaled by α / r.
   public var alpha: Double
@@ -26,6 +26,9 @@ public struct AdapterConfig: Sendable, Equatable {
     (self.rank, self.alpha, self.dropout) = (rank, alpha, dropout)
     (self.targetModules, self.usesRSLoRA, self.seed) = (targetModules, usesRSLoRA, seed)
   }
+
+  /// Ranks that an adapter may have.
+  static let ranks = 1...(1 << 16)
 
   /// Factor of the adapters' outputs.
   var scale: Float { Float(usesRSLoRA ? alpha / Double(rank).squareRoot() : alpha / Double(rank)) }

@@ -97,6 +97,7 @@ struct Sampler {
       sum += Double(candidate.probability)
       if sum > target { return candidate.id }
     }
-    return kept[kept.count - 1].id
+    // Nothing is kept of logits that are not numbers: any token will do, its log-probability is not finite either.
+    return kept.last?.id ?? 0
   }
 }

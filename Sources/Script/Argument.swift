@@ -70,6 +70,13 @@ package struct Argument {
     throw mismatch("string")
   }
 
+  /// The name of a file or folder. One with a zero in it would name another one to the system.
+  package func path() throws -> String {
+    let path = try string()
+    guard !path.isEmpty, !path.utf8.contains(0) else { throw mismatch("the name of a file or folder") }
+    return path
+  }
+
   /// One of some words.
   package func word(_ known: [String]) throws -> String {
     let word = try string()

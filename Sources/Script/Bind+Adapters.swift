@@ -43,7 +43,7 @@ extension Registry {
       "save_adapter", "Writes the adapters alone, as PEFT does.", [Parameter("dir", "string")],
       example: "model:save_adapter \"adapters/first\""
     ) { model, call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       return {
         try model.saveAdapters(to: path)
         return { _ in .none }
@@ -53,7 +53,7 @@ extension Registry {
       "load_adapter", "Adds the adapters of a PEFT folder.", [Parameter("dir", "string")], returns: "Model",
       example: "model:load_adapter \"adapters/first\""
     ) { model, call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       return {
         try model.network.loadAdapters(from: path)
         return { try $0.return(model) }
@@ -78,6 +78,7 @@ extension Registry {
 
   /// The method `memory_plan` of `Model`.
   func addMemoryPlan(_ type: LuaType<LanguageModel>) {
+    let checkpointingWords = ["auto"] + Checkpointing.allCases.map(\.rawValue)
     type.method(
       "memory_plan",
       """
@@ -89,8 +90,8 @@ extension Registry {
         .options([
           Parameter("optimizer", "AdamW", "whose state may be in memory already", optional: true),
           Parameter(
-            "checkpointing", "string", "off, mlp or block; auto is the cheapest that fits",
-            default: .string("auto")),
+            "checkpointing", Parameter.words(checkpointingWords),
+            "see logprobs; auto is the cheapest that fits", default: .string("auto")),
           Parameter(
             "memory_limit", "number", "GB for everything; by default what the machine has", optional: true),
         ]),
@@ -102,8 +103,7 @@ extension Registry {
     ) { model, call in
       let forest = try call[1].object(Batch.self).forest
       let options = try call.options(2)
-      let words = ["auto"] + Checkpointing.allCases.map(\.rawValue)
-      let mode = Checkpointing(rawValue: try options["checkpointing"].word(words))
+      let mode = Checkpointing(rawValue: try options["checkpointing"].word(checkpointingWords))
       let trained = model.network.parameters.reduce(0) {
         $0 + ($1.tensor.gradient == nil ? 0 : 4 * $1.tensor.count)
       }
@@ -111,7 +111,7 @@ extension Registry {
       let inUse = model.network.weightBytes + trained + moments
       var available = BufferPool.shared.availableMemory
       if let limit = try options["memory_limit"].optional?.number(above: 0) {
-        available = min(available, Int(limit * 1e9) - inUse)
+        available = min(available, Int(min(limit * 1e9, 1e18)) - inUse)
       }
       let plan = try MemoryPlan.fitting(
         model.network, rows: forest.count, longestBranch: forest.longestBranch, available: available,

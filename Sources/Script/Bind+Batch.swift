@@ -11,7 +11,7 @@ extension Registry {
   /// The type `Batch`.
   func addBatchType() {
     type(Batch.self, "Batch") { type in
-      type.describe = { "batch of \($0.forest.count) tokens in \($0.forest.segments.count) segments" }
+      type.describe = { "Batch  \($0.forest.count) tokens in \($0.forest.segments.count) segments" }
       type.method(
         "segment", "Adds tokens, after those of another segment if a parent is given.",
         [
@@ -69,6 +69,22 @@ extension Registry {
           }
         }
         return try call.return(result)
+      }
+      type.method(
+        "tolist", "The segments as tables: `ids`, `parent`, `offset`, `temperature`, `score`.",
+        returns: "table[]",
+        example: "for _, segment in ipairs(batch:tolist()) do print(#segment.ids, segment.parent) end"
+      ) { batch, call in
+        let tokens = batch.forest.tokens
+        return try call.return(
+          batch.forest.segments.map { segment -> Table in
+            let parent = segment.parent.map { $0 + 1 }
+            return [
+              "ids": Array(tokens[segment.rows]), "parent": parent,
+              "offset": parent.map { _ in segment.offset },
+              "temperature": Double(segment.temperature), "score": segment.isScored,
+            ]
+          })
       }
       type.metamethod(.len) { call in try call.return(call[1].object(Batch.self).forest.count) }
     }

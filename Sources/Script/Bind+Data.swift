@@ -31,7 +31,7 @@ extension Registry {
         .options([Parameter("limit", "integer", "read at most so many rows", optional: true)]),
       ], returns: "string[], string", example: "docs = mid.data.jsonl(\"omni-math.jsonl\", \"solution\")"
     ) { call in
-      let lines = JSONLines(path: try call[1].string(), field: try call[2].string())
+      let lines = JSONLines(path: try call[1].path(), field: try call[2].string())
       let limit = try call.options(3)["limit"].optional?.integer(min: 1) ?? .max
       return {
         var texts: [String] = []
@@ -56,7 +56,7 @@ extension Registry {
       ], returns: "string[]", example: "docs = mid.data.text(\"notes.txt\", { size = 2000 })"
     ) { call in
       let size = try call.options(2)["size"].optional?.integer(min: 1)
-      let file = PlainText(path: try call[1].string(), division: size.map { .size($0) } ?? .blankLines)
+      let file = PlainText(path: try call[1].path(), division: size.map { .size($0) } ?? .blankLines)
       return {
         var documents: [String] = []
         try file.forEachDocument { document in

@@ -29,7 +29,7 @@ extension Registry {
       [
         answer, gold,
         .options([
-          Parameter("extract", "string", "\"strict\" or \"flexible\"", default: .string("flexible"))
+          .choice("extract", AnswerGrader.GSM8KExtraction.flexible, "which number")
         ]),
       ], returns: "boolean",
       example: "mid.grade_gsm8k(\"so 6 * 7 = 42.\", \"#### 42\", { extract = \"flexible\" })"

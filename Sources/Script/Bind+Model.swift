@@ -20,25 +20,34 @@ private let samplingOptions = [
   Parameter("seed", "integer", "what random numbers are made from", default: .integer(0)),
   Parameter("step", "integer", "mixed into the seed, so that steps differ", default: .integer(0)),
   Parameter("stop", "string[]", "texts that end a completion", optional: true),
-  Parameter(
-    "dtype", "string",
-    "sample with a copy of the matrices in bf16 or int8, made anew after training; f32: exact",
-    default: .string("f32")),
-  Parameter(
-    "activations", "string",
-    "inputs of products in f32, or rounded to int8 as llama.cpp does: faster, for matrices in integer blocks",
-    default: .string("f32")),
-  Parameter(
-    "cache_dtype", "string", "keys and values in f32, or in bf16 to halve their memory",
-    default: .string("f32")),
+  .choice(
+    "dtype", WeightStorage.f32,
+    "sample with a copy of the matrices in bf16 or int8, made anew after training; f32: exact"),
+  .choice(
+    "activations", Activations.f32,
+    "inputs of products in f32, or rounded to int8 as llama.cpp does: faster, for matrices in integer blocks"),
+  .choice(
+    "cache_dtype", CacheStorage.f32, "keys and values in f32, or in bf16 to halve their memory"),
 ]
 
 /// How matrices are stored.
-private let storageOption = Parameter(
-  "dtype", "string",
+private let storageOption = Parameter.choice(
+  "dtype", WeightStorage.f32,
   "matrices in memory: f32, bf16, int8 (blocks of 32 with a scale), or auto: as the checkpoint has them. "
-    + "All but f32 are frozen; an optimiser makes bf16 trainable with master copies in f32",
-  default: .string("f32"))
+    + "All but f32 are frozen; an optimiser makes bf16 trainable with master copies in f32")
+
+extension Parameter {
+  /// One of the names of an enumeration, which are its type.
+  static func choice<Choice: CaseIterable & RawRepresentable<String>>(
+    _ name: String, _ defaultChoice: Choice, _ doc: String
+  ) -> Parameter {
+    Parameter(
+      name, words(Choice.allCases.map(\.rawValue)), doc, default: .string(defaultChoice.rawValue))
+  }
+
+  /// The type of one of some words: `"off"|"mlp"`.
+  static func words(_ words: [String]) -> String { words.map { "\"\($0)\"" }.joined(separator: "|") }
+}
 
 extension Argument {
   /// One of the names of an enumeration.
@@ -59,7 +68,7 @@ extension Registry {
       ],
       returns: "Model", example: "model = mid.load \"SmolLM2-135M-Instruct\""
     ) { call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       let storage = try call.options(2)["dtype"].choice(WeightStorage.self)
       return {
         let model = try LanguageModel.load(path, storage: storage)
@@ -142,10 +151,10 @@ extension Registry {
           Parameter("batch", "Batch"),
           .options([
             Parameter("entropy", "boolean", "also give the entropies in nats", default: .boolean(false)),
-            Parameter(
-              "checkpointing", "string",
-              "what the backward pass computes again to save memory: off, mlp, or block (all but each layer's input)",
-              default: .string("off")),
+            .choice(
+              "checkpointing", Checkpointing.off,
+              "what the backward pass computes again to save memory: off, mlp, or block (all but each layer's input)"
+            ),
             Parameter(
               "max_rows", "integer",
               "compute a larger batch in parts, whose gradients add up to those of the whole", optional: true),
@@ -184,7 +193,7 @@ extension Registry {
         """,
         [Parameter("dir", "string")], example: "model:restore \"runs/first/checkpoints/step-100\""
       ) { model, call in
-        let path = try call[1].string()
+        let path = try call[1].path()
         return {
           try model.network.restore(from: path)
           return { _ in .none }
@@ -197,7 +206,7 @@ extension Registry {
         "Writes a Hugging Face folder: weights in f32 with adapters merged, configuration, tokenizer.",
         [Parameter("dir", "string")], example: "model:save \"checkpoints/first\""
       ) { model, call in
-        let path = try call[1].string()
+        let path = try call[1].path()
         return {
           try model.save(to: path)
           return { _ in .none }
@@ -208,18 +217,27 @@ extension Registry {
 
   private func addScoring(_ type: LuaType<LanguageModel>) {
     type.longMethod(
-      "score", "Log-probabilities of ids[2..n], each given all ids before it.",
-      [Parameter("ids", "integer[]")],
-      returns: "number[]", example: "lp = model:score(model.tokenizer:encode \"2 + 2 = 4\")"
+      "score",
+      """
+      Log-probabilities of ids[2..n], each given all ids before it. Of a text the list has a field `tokens` besides, \
+      the texts of all n.
+      """,
+      [Parameter("ids", "integer[]|string")],
+      returns: "number[]", example: "mid.heat(model:score \"2 + 2 = 4\")"
     ) { model, call in
       let ids = try model.ids(call[1])
+      let tokens = call[1].isString ? try model.tokens(ids) : nil
       return {
         let scores = try model.network.score(ids)
-        return { try $0.return(scores) }
+        return { try $0.return(TokenValues(values: scores, tokens: tokens)) }
       }
     }
     type.longMethod(
-      "entropy", "Entropy in nats of the next-token distribution after each token.",
+      "entropy",
+      """
+      Entropy in nats of the next-token distribution after each token. Of a text the list has a field `tokens` besides, \
+      their texts.
+      """,
       [
         Parameter("text", "string|integer[]"),
         .options([
@@ -229,9 +247,10 @@ extension Registry {
     ) { model, call in
       let ids = try model.ids(call[1])
       let topK = try call.options(2)["top_k"].optional?.integer(min: 1)
+      let tokens = call[1].isString ? try model.tokens(ids) : nil
       return {
         let entropies = try model.network.entropy(ids, topK: topK)
-        return { try $0.return(entropies) }
+        return { try $0.return(TokenValues(values: entropies, tokens: tokens)) }
       }
     }
   }
@@ -324,7 +343,25 @@ private struct Sampling {
   }
 }
 
+/// Numbers of the tokens of a text: a list of them, with a field `tokens`.
+private struct TokenValues: LuaPushable {
+  let values: [Float]
+  let tokens: [Bytes]?
+
+  func push(on stack: Stack) throws {
+    try values.push(on: stack)
+    guard let tokens else { return }
+    try stack.set(tokens, "tokens")
+  }
+}
+
 extension LanguageModel {
+  /// The texts of token ids.
+  fileprivate func tokens(_ ids: [Int32]) throws -> [Bytes] {
+    let tokenizer = try requireTokenizer()
+    return try ids.map { Bytes(try tokenizer.token($0)) }
+  }
+
   /// Token ids from a list of them, or from text as the model is to read it.
   fileprivate func ids(_ argument: Argument) throws -> [Int32] {
     let ids: [Int32]

@@ -5,7 +5,9 @@ extension Registry {
   package static func complete() -> Registry {
     let registry = Registry()
     registry.addSystem()
+    registry.addFiles()
     registry.addJobs()
+    registry.addServer()
     registry.addTensors()
     registry.addText()
     registry.addData()

@@ -7,8 +7,7 @@ import Model
 import Tensor
 
 extension Registry {
-  /// `mid.clock`, `mid.exists`, `mid.list`, `mid.mkdir`, `mid.rename`, `mid.remove`, `mid.hold_termination`,
-  /// `mid.release_termination`, `mid.is_terminated`, `mid.memory`, `mid.info`, `mid.version`.
+  /// Time, files and folders, signals, memory, and what the engine runs on.
   package func addSystem() {
     value("version", midtrainVersion)
 
@@ -23,14 +22,14 @@ extension Registry {
       "exists", "Whether a file or folder is there.", [Parameter("path", "string")], returns: "boolean",
       example: "if mid.exists \"runs/first\" then … end"
     ) { call in
-      try call.return(access(call[1].string(), F_OK) == 0)
+      try call.return(access(call[1].path(), F_OK) == 0)
     }
 
     function(
       "list", "The names in a folder, sorted.", [Parameter("path", "string")], returns: "string[]",
       example: "for _, name in ipairs(mid.list \"runs\") do print(name) end"
     ) { call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       guard let folder = opendir(path) else { throw systemError(path) }
       defer { closedir(folder) }
       var names: [String] = []
@@ -48,7 +47,7 @@ extension Registry {
       [Parameter("path", "string")],
       example: "mid.mkdir \"runs/first\""
     ) { call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       var prefix = path.hasPrefix("/") ? "/" : ""
       for part in path.split(separator: "/") {
         prefix += part + "/"
@@ -68,10 +67,10 @@ extension Registry {
       [Parameter("from", "string"), Parameter("to", "string")],
       example: "mid.rename(\"runs/first.tmp\", \"runs/first\")"
     ) { call in
-      let from = try call[1].string()
-      let to = try call[2].string()
+      let from = try call[1].path()
+      let to = try call[2].path()
       guard rename(from, to) == 0 else { throw systemError("\(from) → \(to)") }
-      try OutputFile.synchronize(folder: URL(fileURLWithPath: to).deletingLastPathComponent().path)
+      try OutputFile.synchronize(folder: OutputFile.folder(of: to))
       return .none
     }
 
@@ -80,7 +79,7 @@ extension Registry {
       "Removes a file, or a folder with everything in it; a link is removed, not what it points to.",
       [Parameter("path", "string")], example: "mid.remove \"runs/first/checkpoints/step-100\""
     ) { call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       do {
         try FileManager.default.removeItem(atPath: path)
       } catch {
@@ -92,8 +91,8 @@ extension Registry {
     function(
       "hold_termination",
       """
-      Holds SIGTERM until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process \
-      when its work is saved. A second signal ends it at once.
+      Holds SIGTERM, and Ctrl-C where there is no prompt, until `release_termination`: it is noted (`is_terminated`), \
+      and whoever holds it ends the process when its work is saved. A second signal ends it at once.
       """, example: "mid.hold_termination()"
     ) { _ in
       clua_hold_termination(1)
@@ -102,7 +101,7 @@ extension Registry {
 
     function(
       "release_termination",
-      "Holds SIGTERM no longer. Can be a metatable's `__close`, which an interrupt does not keep from its work.",
+      "Holds the signals no longer. Can be a metatable's `__close`, which an interrupt does not keep from its work.",
       example: "local held <close> = setmetatable({}, { __close = mid.release_termination })"
     ) { _ in
       clua_hold_termination(-1)
@@ -110,32 +109,72 @@ extension Registry {
     }
 
     function(
-      "is_terminated", "Whether SIGTERM came while it was held, and how many hold it now.",
-      returns: "boolean, integer", example: "if mid.is_terminated() then run:checkpoint() end"
+      "is_terminated", "The signal that came while it was held, SIGTERM or SIGINT, and how many hold it now.",
+      returns: "string?, integer", example: "if mid.is_terminated() then run:checkpoint() end"
     ) { call in
-      try call.return(clua_is_terminated() != 0, Int(clua_hold_termination(0)))
+      let signal = clua_is_terminated()
+      let name: String? = signal == 0 ? nil : signal == SIGINT ? "SIGINT" : "SIGTERM"
+      return try call.return(name, Int(clua_hold_termination(0)))
+    }
+
+    function(
+      "hold_interrupts",
+      """
+      From now until `release_interrupts` Ctrl-C waits, for what must not be left half done; pressed twice it does not. \
+      For code that no job runs: jobs wait for a second press anyway.
+      """, example: "mid.hold_interrupts()"
+    ) { _ in
+      clua_hold_interrupts(1)
+      return .none
+    }
+
+    function(
+      "release_interrupts", "Lets Ctrl-C stop the evaluation again. Can be a metatable's `__close`.",
+      example: "local held <close> = setmetatable({}, { __close = mid.release_interrupts })"
+    ) { _ in
+      clua_hold_interrupts(0)
+      return .none
     }
 
     function(
       "info",
-      "What the engine runs on: `blas` (library and version), `core` (its kernels), `threads`, `version`.",
+      """
+      What the engine runs on: `blas` (library and version), `core` (its kernels), `verified` (whether they compute right \
+      products), `threads`, `processor`, `build`, `version`.
+      """,
       returns: "table", example: "print(mid.info().core)"
     ) { call in
       let blas = BLAS.prepare()
       return try call.return(
         [
-          "blas": "OpenBLAS \(blas.version)", "core": blas.core, "threads": ThreadPool.shared.threadCount,
+          "blas": "OpenBLAS \(blas.version)", "core": blas.core, "verified": blas.isVerified,
+          "threads": ThreadPool.shared.threadCount, "processor": processorName, "build": buildName,
           "version": midtrainVersion,
         ] as Table)
     }
 
     function(
+      "screen",
+      "The terminal that scripts print to: `columns`, `rows`, `is_attended` (there is a prompt); nil if there is none.",
+      returns: "table?", example: "if mid.screen() then … end"
+    ) { call in
+      guard isatty(STDOUT_FILENO) != 0 else { return try call.return(Bool?.none) }
+      var size = winsize()
+      _ = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size)
+      let fields: Table = [
+        "columns": size.ws_col > 0 ? Int(size.ws_col) : 80, "rows": size.ws_row > 0 ? Int(size.ws_row) : 24,
+        "is_attended": clua_is_attended() != 0,
+      ]
+      return try call.return(fields)
+    }
+
+    function(
       "memory",
       """
-      Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the \
-      process has held (`peak`). Who holds them: `held`, by type the `count` of objects and their `bytes`; and of all \
-      tensors, those of the engine and what is recorded for gradients included, bytes in use (`tensors`), the most of \
-      them so far (`tensors_peak`) and bytes kept to be used again (`cached`).
+      Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), what the process holds now \
+      (`resident`) and the most that it has held (`peak`). Who holds them: `held`, by type the `count` of objects and \
+      their `bytes`; and of all tensors, those of the engine and what is recorded for gradients included, bytes in use \
+      (`tensors`), the most of them so far (`tensors_peak`) and bytes kept to be used again (`cached`).
       """,
       returns: "table", example: "print(mid.memory().native)"
     ) { call in
@@ -151,7 +190,7 @@ extension Registry {
       return try call.return(
         [
           "lua": Int(clua_memory(call.lua)), "native": call.state.memory.bytes,
-          "peak": usage.ru_maxrss * 1024,
+          "resident": residentBytes(), "peak": usage.ru_maxrss * 1024,
           "held": Table(held), "tensors": pool.inUse, "tensors_peak": pool.peakInUse, "cached": pool.cached,
         ] as Table)
     }
@@ -161,11 +200,27 @@ extension Registry {
 /// The version that `midtrain --version` prints.
 package let midtrainVersion = "0.1"
 
+/// How this program was built.
+package var buildName: String { _isDebugAssertConfiguration() ? "debug (slow)" : "release" }
+
+/// The processor's own name, and its widest vectors.
+package var processorName: String {
+  let line = contents(ofFile: "/proc/cpuinfo")?.split(separator: "\n").first { $0.hasPrefix("model name") }
+  let name = line?.split(separator: ":").last.map { $0.drop { $0 == " " } } ?? "unknown"
+  return name + (Processor.hasAVX512 ? ", AVX-512" : Processor.hasAVX2 ? ", AVX2" : "")
+}
+
 /// Seconds of the monotonic clock.
 package func monotonicSeconds() -> Double {
   var time = timespec()
   clock_gettime(CLOCK_MONOTONIC, &time)
   return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+/// The memory of this process that is in use now.
+private func residentBytes() -> Int {
+  let fields = contents(ofFile: "/proc/self/statm")?.split(separator: " ") ?? []
+  return fields.count > 1 ? (Int(fields[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) : 0
 }
 
 /// What the last system call did not do, and why.

@@ -12,7 +12,7 @@ extension Registry {
       [Parameter("path", "string", "a folder, a tokenizer.json, a GGUF file, or a name in the model cache")],
       returns: "Tokenizer", example: "tok = mid.tokenizer \"SmolLM2-135M-Instruct\""
     ) { call in
-      let path = try call[1].string()
+      let path = try call[1].path()
       return {
         let tokenizer = try LanguageModel.loadTokenizer(path)
         return { try $0.return(tokenizer) }
@@ -36,7 +36,18 @@ extension Registry {
     }
 
     type(Tokenizer.self, "Tokenizer") { type in
-      type.describe = { "tokenizer of \($0.vocabularySize) tokens" }
+      type.describe = { tokenizer in
+        func name(_ id: Int32?) -> String? {
+          guard let id, let bytes = try? tokenizer.token(id) else { return nil }
+          return "\(String(decoding: bytes, as: UTF8.self)) (\(id))"
+        }
+        let parts = [
+          "Tokenizer  \(tokenizer.vocabularySize) tokens", name(tokenizer.bosID).map { "bos " + $0 },
+          name(tokenizer.eosID).map { "eos " + $0 },
+          tokenizer.chatTemplate == nil ? "no chat template" : "chat template",
+        ]
+        return parts.compactMap { $0 }.joined(separator: " · ")
+      }
       type.property("vocab_size", "integer", "Number of token ids.") { tokenizer, stack in
         try stack.return(tokenizer.vocabularySize)
       }

@@ -74,7 +74,7 @@ extension Registry {
         "save", "Writes the optimiser's state into a folder, beside a model.", [Parameter("dir", "string")],
         example: "opt:save \"checkpoints/first\""
       ) { optimizer, call in
-        let path = try call[1].string()
+        let path = try call[1].path()
         return {
           try optimizer.save(to: path)
           return { _ in .none }
@@ -84,7 +84,7 @@ extension Registry {
         "load", "Reads the state that `save` wrote.", [Parameter("dir", "string")],
         example: "opt:load \"checkpoints/first\""
       ) { optimizer, call in
-        let path = try call[1].string()
+        let path = try call[1].path()
         return {
           try optimizer.load(from: path)
           return { _ in .none }

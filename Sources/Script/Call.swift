@@ -2,7 +2,7 @@ import CLua
 
 /// One call of a native function: its arguments by 1-based position, and the stack for its results.
 ///
-///     let path = try call[1].string()
+///     let path = try call[1].path()
 ///     return try call.return(path.utf8.count)
 package struct Call {
   let lua: LuaPointer

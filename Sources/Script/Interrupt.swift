@@ -5,14 +5,17 @@ import Kernels
 /// job that holds the Lua thread. The process itself never dies of it.
 package enum Interrupt {
   /// Makes Ctrl-C stop what runs on this thread, which is to be the one that runs Lua, and wake its main
-  /// loop.
-  package static func install(waking scheduler: Scheduler) {
-    clua_install_interrupt(scheduler.wakeDescriptor)
+  /// loop, if there is one.
+  package static func install(waking scheduler: Scheduler? = nil) {
+    clua_install_interrupt(scheduler?.wakeDescriptor ?? -1)
     Cancellation.setPoll { isInterrupted() }
   }
 
   /// Whether Ctrl-C was pressed since the last `clear()`.
   package static var isPending: Bool { clua_interrupt_level() > 0 }
+
+  /// A person sits at a prompt: Ctrl-C never ends a run that could be saved, it stops the evaluation.
+  package static func expectPerson() { clua_set_attended() }
 
   /// The top level has dealt with it.
   package static func clear() { clua_clear_interrupt() }

@@ -21,6 +21,8 @@ package final class Job: LuaObject {
   var isRecording = true
   /// How many values the job's next resumption takes: at first its function's arguments, later none.
   var arguments: Int32
+  /// Whom the job answers, if anybody; such a job gives way to others while it runs Lua code.
+  let client: Client?
   /// How many results the finished function left on the job's stack.
   var results: Int32 = 0
   private let thread: LuaReference
@@ -31,8 +33,9 @@ package final class Job: LuaObject {
   }
 
   /// Takes the function and its arguments from the top of a stack.
-  init(number: Int, from lua: LuaPointer, arguments: Int32) {
+  init(number: Int, from lua: LuaPointer, arguments: Int32, client: Client?) {
     self.number = number
+    self.client = client
     self.arguments = arguments
     self.lua = lua_newthread(lua)
     thread = LuaReference(lua, -1)

@@ -22,7 +22,7 @@ package final class LuaState {
     messageHandler = NativeFunction(
       "traceback", kind: .function, [Parameter("message", "any")], returns: "string", doc: "", example: "",
       body: .immediate { call in
-        try call.return(errorMessage(call.lua, 1) + call.state.traceback(of: call.lua, from: 1))
+        try call.return(call.state.traced(errorMessage(call.lua, 1), in: call.lua, from: 1))
       })
     clua_set_owner(lua, Unmanaged.passUnretained(self).toOpaque())
     clua_use_incremental_collector(lua)
@@ -175,6 +175,21 @@ package final class LuaState {
   /// The text of a chunk that is not a file.
   func source(of chunk: String) -> String? { sources[chunk] }
 
+  /// A message with the calls that led to it. If it names the line that is to blame, as those of a wrong argument do,
+  /// what that line called is left out.
+  func traced(_ message: String, in lua: LuaPointer, from firstLevel: Int32) -> String {
+    var level = firstLevel
+    var debug = lua_Debug()
+    while lua_getstack(lua, level, &debug) != 0 {
+      lua_getinfo(lua, "Sl", &debug)
+      if debug.currentline > 0, message.hasPrefix("\(shortSource(debug)):\(debug.currentline): ") {
+        return message + traceback(of: lua, from: level)
+      }
+      level += 1
+    }
+    return message + traceback(of: lua, from: firstLevel)
+  }
+
   /// The calls that led to where a stack is now, each Lua line with its source text; it begins with a line
   /// end.
   func traceback(of lua: LuaPointer, from firstLevel: Int32) -> String {
@@ -192,9 +207,7 @@ package final class LuaState {
         continue
       }
       lua_getinfo(lua, "Slnt", &debug)
-      let source = withUnsafePointer(to: &debug.short_src) {
-        $0.withMemoryRebound(to: CChar.self, capacity: Int(LUA_IDSIZE)) { String(cString: $0) }
-      }
+      let source = shortSource(debug)
       let place = debug.currentline > 0 ? "\(source):\(debug.currentline)" : source
       lines.append("  \(place): in \(functionName(debug))" + (debug.istailcall != 0 ? " (tail call)" : ""))
       if debug.currentline > 0,
@@ -204,6 +217,13 @@ package final class LuaState {
       }
     }
     return lines.count > 2 ? lines.joined(separator: "\n") : ""
+  }
+}
+
+/// Where a stack level's code is from, as messages say it.
+private func shortSource(_ debug: lua_Debug) -> String {
+  withUnsafePointer(to: debug.short_src) {
+    $0.withMemoryRebound(to: CChar.self, capacity: Int(LUA_IDSIZE)) { String(cString: $0) }
   }
 }
 

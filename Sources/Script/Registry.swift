@@ -4,7 +4,7 @@
 ///       package func addSystem() {
 ///         function("exists", "Whether a file is there.", [Parameter("path", "string")], returns: "boolean") {
 ///           call in
-///           try call.return(access(call[1].string(), F_OK) == 0)
+///           try call.return(access(call[1].path(), F_OK) == 0)
 ///         }
 ///       }
 ///     }

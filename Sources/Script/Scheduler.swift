@@ -9,8 +9,9 @@ package final class Scheduler {
   private let engine = Engine()
   /// The jobs that are not over, oldest first.
   private var jobs: [Job] = []
-  private var current: Job?
+  private(set) var current: Job?
   private var lastNumber = 0
+  private var openServers: [WeakServer] = []
 
   /// Told of a job that failed while nobody waited for it.
   package var onFailure: (String) -> Void = { writeError($0) }
@@ -23,15 +24,27 @@ package final class Scheduler {
 
   // MARK: For the main loop
 
-  /// Readable when a turn is due, and after Ctrl-C.
-  package var wakeDescriptor: Int32 { engine.wakeDescriptor }
+  /// Where a press of Ctrl-C is announced.
+  var wakeDescriptor: Int32 { engine.wakeDescriptor }
 
-  package var hasJobs: Bool { !jobs.isEmpty }
+  /// Whether a job runs that does more than answer a client.
+  package var hasJobs: Bool { jobs.contains { $0.client == nil } }
 
-  /// Milliseconds until a turn is due if the wake descriptor stays silent; -1 for no limit, as `poll` takes
-  /// it.
-  package var timeout: Int32 { timeout(or: nil) }
+  /// Waits until a turn is due, a client has said something, Ctrl-C is pressed, or another descriptor can be read.
+  ///
+  /// - Returns: Whether that descriptor can be read.
+  package func wait(orFor input: Int32 = -1) -> Bool { wait(milliseconds: timeout(or: nil), orFor: input) }
 
+  private func wait(milliseconds: Int32, orFor input: Int32 = -1) -> Bool {
+    var descriptors = [
+      pollfd(fd: input, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: engine.wakeDescriptor, events: Int16(POLLIN), revents: 0),
+    ]
+    for server in servers { descriptors += server.descriptors }
+    return poll(&descriptors, nfds_t(descriptors.count), milliseconds) > 0 && descriptors[0].revents != 0
+  }
+
+  /// Milliseconds until a turn is due if all descriptors stay silent; -1 for no limit, as `poll` takes it.
   private func timeout(or deadline: Double?) -> Int32 {
     if jobs.contains(where: { $0.status == .ready }) { return 0 }
     let times = jobs.compactMap { if case .wait(let wait) = $0.pending { wait.deadline } else { nil } }
@@ -43,6 +56,8 @@ package final class Scheduler {
   @discardableResult
   package func turn() -> Bool {
     let finished = engine.takeFinished()
+    communicate()
+    for server in servers { server.startAnswers(in: state) }
     for job in jobs where job.status == .waiting {
       switch job.pending {
       case .operation(let operation):
@@ -57,15 +72,16 @@ package final class Scheduler {
     return !ready.isEmpty
   }
 
-  /// Gives turns until every job is over.
+  /// Gives turns until every job is over but those that answer clients.
   package func finishAll() throws {
-    try pump(until: { self.jobs.isEmpty })
+    try pump(until: { !self.hasJobs })
   }
 
   /// Cancels every job and lets each come to its end.
   package func cancelAll() throws {
+    for server in servers { server.close() }
     for job in jobs { cancel(job) }
-    try finishAll()
+    try pump(until: { self.jobs.isEmpty })
   }
 
   private func pump(until isOver: () -> Bool, deadline: Double? = nil) throws {
@@ -79,17 +95,16 @@ package final class Scheduler {
       else {
         throw ScriptError("this would wait for ever: the jobs that are left wait for each other")
       }
-      var descriptor = pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0)
-      poll(&descriptor, 1, milliseconds)
+      _ = wait(milliseconds: milliseconds)
     }
   }
 
   // MARK: Jobs
 
   /// Makes a job of the function and arguments on top of a stack; it starts at the next turn.
-  func spawn(from lua: LuaPointer, arguments: Int32) -> Job {
+  func spawn(from lua: LuaPointer, arguments: Int32, client: Client? = nil) -> Job {
     lastNumber += 1
-    let job = Job(number: lastNumber, from: lua, arguments: arguments)
+    let job = Job(number: lastNumber, from: lua, arguments: arguments, client: client)
     jobs.append(job)
     return job
   }
@@ -111,6 +126,7 @@ package final class Scheduler {
     var count: Int32 = 0
     let arguments = max(0, job.arguments)
     job.arguments = -1
+    if job.client != nil { clua_preempt(job.lua, givesWay) }
     let wasRecording = Tape.isRecording
     Tape.isRecording = job.isRecording
     let status = clua_resume(job.lua, state.lua, arguments, &count, 1)
@@ -131,7 +147,9 @@ package final class Scheduler {
   }
 
   private func fail(_ job: Job) {
-    let message = errorMessage(job.lua, -1) + state.traceback(of: job.lua, from: 0)
+    var message = errorMessage(job.lua, -1)
+    // What was caught and raised again says itself where it comes from.
+    if !message.contains("\nstack traceback:\n") { message += state.traceback(of: job.lua, from: 0) }
     lua_resetthread(job.lua)
     job.status = job.isCancelled ? .cancelled : .failed
     guard !job.isCancelled else { return }
@@ -139,6 +157,36 @@ package final class Scheduler {
     guard job.waiters == 0 else { return }
     reportedFailures += 1
     onFailure("job \(job.number) failed: \(message)")
+  }
+
+  // MARK: Clients
+
+  /// A server closes when the script lets go of it.
+  private struct WeakServer {
+    weak var server: Server?
+  }
+
+  private var servers: [Server] { openServers.compactMap(\.server) }
+
+  /// Listens in a folder, where a server of this process is replaced; see `Server`.
+  func serve(in folder: String, answer: LuaReference) throws -> Server {
+    for server in servers where server.folder == folder { server.close() }
+    let server = try Server(folder: folder, scheduler: self, answer: answer)
+    openServers.append(WeakServer(server: server))
+    return server
+  }
+
+  private func communicate() {
+    guard !openServers.isEmpty else { return }
+    for server in servers { server.communicate() }
+    openServers.removeAll { $0.server?.isOpen != true }
+  }
+
+  /// Asked now and then by Lua code that answers a client: whether it goes on, gives way or ends.
+  fileprivate func preemption(of lua: LuaPointer) -> Int32 {
+    communicate()
+    guard let current, !current.isCancelled else { return CLUA_PREEMPT_END }
+    return current.lua == lua ? CLUA_PREEMPT_YIELD : CLUA_PREEMPT_NOT
   }
 
   /// Does something brief at once: see `Engine.runBriefly`.
@@ -204,4 +252,8 @@ package final class Scheduler {
       return try wait.completion(stack).count
     }
   }
+}
+
+private let givesWay: @convention(c) (LuaPointer?) -> Int32 = { lua in
+  LuaState.of(lua!).scheduler.preemption(of: lua!)
 }

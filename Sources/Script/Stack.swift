@@ -32,9 +32,19 @@ package struct Stack {
   /// The number of values on the stack.
   package var count: Int32 { lua_gettop(lua) }
 
-  /// The strings of the list on top.
-  package var topStrings: [String] {
-    guard lua_type(lua, -1) == LUA_TTABLE, lua_checkstack(lua, 1) != 0 else { return [] }
+  /// The string on top, if it is one.
+  package var topString: String? { lua_type(lua, -1) == LUA_TSTRING ? string(lua, -1) : nil }
+
+  package var topBoolean: Bool { lua_toboolean(lua, -1) != 0 }
+
+  package var topIsFunction: Bool { lua_type(lua, -1) == LUA_TFUNCTION }
+
+  /// Takes values off the top.
+  package func drop(_ count: Int32) { lua_settop(lua, -count - 1) }
+
+  /// The strings of the list on top; nil when there is no list.
+  package var topStrings: [String]? {
+    guard lua_type(lua, -1) == LUA_TTABLE, lua_checkstack(lua, 1) != 0 else { return nil }
     return (0..<lua_rawlen(lua, -1)).map { offset in
       lua_rawgeti(lua, -1, lua_Integer(offset + 1))
       defer { lua_settop(lua, -2) }
@@ -47,6 +57,14 @@ package struct Stack {
     guard lua_checkstack(lua, Int32(count)) != 0 else {
       throw ScriptError("the Lua stack is full: too deep a recursion, or a value nested too deeply")
     }
+  }
+
+  /// Gives the table on top a field.
+  package func set(_ value: some LuaPushable, _ name: String) throws {
+    try reserve(3)
+    name.push(on: self)
+    try value.push(on: self)
+    lua_rawset(lua, -3)
   }
 
   /// Pushes a list.

@@ -3,17 +3,17 @@ import Glibc
 import Tensor
 
 extension Tensor {
-  /// `Tensor [2, 3]` and rows of values. Where there are many, the middle is left out and a line says between what
+  /// `Tensor [2, 3] f32` and rows of values. Where there are many, the middle is left out and a line says between what
   /// bounds the values lie.
   package var summary: String {
     let values = self.values
     let marks = requiresGradient ? ", requires_grad" : isLeaf ? "" : ", recorded"
-    let kind = dtype == .f32 ? "" : " \(dtype.rawValue)"
     func short(_ value: Float) -> String {
       dtype == .bool ? (value != 0 ? "true" : "false") : dtype == .i32 ? "\(Int(value))" : digits(value)
     }
-    if rank == 0 { return "Tensor\(kind) \(short(values[0]))\(marks)" }
-    let title = "Tensor\(kind) \(shape)\(marks)"
+    let kind = dtype.rawValue
+    if rank == 0 { return "Tensor \(short(values[0]))\(dtype == .f32 ? "" : " " + kind)\(marks)" }
+    let title = "Tensor \(shape) \(kind)\(marks)"
     if values.isEmpty { return title }
     let columns = shape[rank - 1]
     let rows = values.count / columns

@@ -49,9 +49,11 @@ extension Tokenizer {
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
       throw TextError("\(path): no such file or folder; expected a Hugging Face folder or a tokenizer.json")
     }
-    let folder = isFolder.boolValue ? path : (path as NSString).deletingLastPathComponent
+    // Foundation's own function for this crashes on a name of one character beyond ASCII.
+    let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+    let folder = isFolder.boolValue ? path + "/" : slash.map { String(path[..<$0]) + "/" } ?? ""
     func beside(_ name: String) throws -> [UInt8]? {
-      let file = folder.isEmpty ? name : folder + "/" + name
+      let file = folder + name
       return FileManager.default.fileExists(atPath: file) ? try fileContents(file) : nil
     }
     let file = isFolder.boolValue ? path + "/tokenizer.json" : path
@@ -62,7 +64,7 @@ extension Tokenizer {
     }
     let template = try beside("chat_template.jinja")
     if let template {
-      try template.withUnsafeBufferPointer { try checkUTF8($0, folder + "/chat_template.jinja") }
+      try template.withUnsafeBufferPointer { try checkUTF8($0, folder + "chat_template.jinja") }
     }
     try self.init(
       tokenizerJSON: try fileContents(file), config: try beside("tokenizer_config.json"),

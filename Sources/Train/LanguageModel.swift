@@ -35,6 +35,8 @@ public final class LanguageModel: @unchecked Sendable {
     }
     let path = try resolve(path)
     let files = try ModelFiles(path: path)
+    // A checkpoint's own checksums: a weight that was damaged on the disk looks like any other number.
+    if FolderSeal.isSealed(path) { try FolderSeal.verify(path) { $0.hasPrefix("model") } }
     return LanguageModel(
       network: try CausalLM(files, storage: storage), tokenizer: try tokenizer(of: files), path: path)
   }

@@ -15,6 +15,9 @@ struct Invocation {
 
   enum Command: Equatable {
     case run, help, version, info
+    case attach(String)
+    /// With `settings`.
+    case set(String)
   }
 
   var command = Command.run
@@ -25,7 +28,7 @@ struct Invocation {
   var words: [String]
   var scriptIndex: Int?
   var isInteractive = false
-  /// `run FILE --set name=value --out DIR --resume`
+  /// `run FILE --set name=value --out DIR --resume`, `set DIR name=value`
   var settings: [(name: String, value: String)] = []
   var isRun = false
 
@@ -41,6 +44,13 @@ struct Invocation {
       guard index < words.count else { throw ScriptError("\(option) needs a value after it") }
       return words[index]
     }
+    func argument(of command: String) throws -> String {
+      index += 1
+      guard index < words.count else {
+        throw ScriptError("\(command) needs a run's folder: midtrain \(command) DIR")
+      }
+      return words[index]
+    }
     while index < words.count, script == nil {
       let word = words[index]
       switch word {
@@ -54,13 +64,30 @@ struct Invocation {
         isRun = true
         guard index < words.count else { throw ScriptError("run needs a script: midtrain run FILE.lua") }
         setScript(.file(words[index]), at: index)
-      case "replay" where !fileExists(word):
+      case "doctor" where !fileExists(word):
         index += 1
-        guard index < words.count else {
-          throw ScriptError("replay needs a run's folder: midtrain replay DIR")
+        let folder = index < words.count ? "[=====[\(words[index])]=====]" : "nil"
+        steps.append(.execute("require 'midtrain.installation'.command(\(folder))"))
+      case "pull" where !fileExists(word):
+        let names = words[(index + 1)...].map { "[=====[\($0)]=====]" }
+        guard !names.isEmpty else {
+          throw ScriptError("pull needs a model: midtrain pull OWNER/NAME [FILE…]")
         }
+        steps.append(.execute("require 'midtrain.pull'.command(\(names.joined(separator: ", ")))"))
+        index = words.count
+      case "replay" where !fileExists(word):
         // The folder as a Lua string that needs no escapes.
-        steps.append(.execute("require 'midtrain.replay'.command([=====[\(words[index])]=====])"))
+        steps.append(.execute("require 'midtrain.replay'.command([=====[\(try argument(of: word))]=====])"))
+      case "attach" where !fileExists(word):
+        command = .attach(try argument(of: word))
+      case "set" where !fileExists(word):
+        let folder = try argument(of: word)
+        command = .set(folder)
+        settings = try words[(index + 1)...].map { try Self.setting($0, of: "set") }
+        guard index + 1 < words.count else {
+          throw ScriptError("set needs settings after the folder: budget=120")
+        }
+        index = words.count
       case _ where word.hasPrefix("-e"): steps.append(.execute(try value(of: "-e", word.dropFirst(2))))
       case _ where word.hasPrefix("-l"): steps.append(.require(try value(of: "-l", word.dropFirst(2))))
       case _ where word.hasPrefix("-"):
@@ -71,7 +98,7 @@ struct Invocation {
         // A bare word that is no file is a mistyped command rather than a script.
         guard fileExists(word) || word.contains("/") || word.contains(".") else {
           throw ScriptError(
-            "no command and no file is called '\(word)'\(suggestion(for: word, among: ["run", "replay", "info", "help"]))"
+            "no command and no file is called '\(word)'\(suggestion(for: word, among: Self.commands))"
           )
         }
         setScript(.file(word), at: index)
@@ -109,29 +136,41 @@ struct Invocation {
       if word == "--out" {
         settings.append(("out", value))
       } else {
-        let parts = value.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[0].isEmpty else {
-          throw ScriptError("--set needs name=value, got '\(value)'")
-        }
-        settings.append((String(parts[0]), String(parts[1])))
+        settings.append(try Self.setting(value, of: "--set"))
       }
       index += 2
     }
     words = Array(words[..<start]) + rest
   }
 
+  /// The two sides of `name=value`.
+  private static func setting(_ text: String, of option: String) throws -> (name: String, value: String) {
+    let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    guard parts.count == 2, !parts[0].isEmpty else {
+      throw ScriptError("\(option) needs name=value, got '\(text)'")
+    }
+    return (String(parts[0]), String(parts[1]))
+  }
+
+  private static let commands = ["run", "attach", "set", "replay", "pull", "doctor", "info", "help"]
+
   static let usage = """
     usage: midtrain                          a prompt
            midtrain [options] FILE [args]    run a Lua script; FILE - is standard input
            midtrain run FILE [--set NAME=VALUE]… [--out DIR] [--resume] [args]
                                              run a script with a global table `settings`
+           midtrain attach DIR               a prompt inside the process that trains in DIR
+           midtrain set DIR NAME=VALUE…      change its settings from its next step on
            midtrain replay DIR               run a run's script again with every change made under way, and compare
+           midtrain pull OWNER/NAME [FILE…]  fetch a model from the Hugging Face hub into the model cache
+           midtrain doctor [DIR]             check the installation, or what looks wrong with a run
            midtrain info                     what the engine runs on
     options, in Lua's order:
       -e CODE    run CODE
       -l NAME    require NAME into a global
       -i         go on with a prompt
       -v, --version   -h, --help
-    environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, LUA_INIT, NO_COLOR
+    environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, HF_TOKEN, LUA_INIT,
+      NO_COLOR
     """
 }

@@ -9,8 +9,8 @@ final class LineEditor {
     case endOfInput
   }
 
-  /// Candidates for a word, whole words each.
-  private let complete: (String) -> [String]
+  /// Candidates for a word after what stands before it in the line, whole words each; nil where a file's name belongs.
+  private let complete: (_ word: String, _ before: String) -> [String]?
   private let historyPath: String
   private var event: Event?
   /// Set while readline owns the terminal, so that output has to make room.
@@ -24,7 +24,7 @@ final class LineEditor {
   /// Set by Ctrl-Z while a line is being typed.
   nonisolated(unsafe) private static var isToSuspend = false
 
-  init(historyPath: String, complete: @escaping (String) -> [String]) {
+  init(historyPath: String, complete: @escaping (String, String) -> [String]?) {
     self.historyPath = historyPath
     self.complete = complete
     Self.shared = self
@@ -34,12 +34,14 @@ final class LineEditor {
     rl_prep_term_function = { LineEditor.prepareTerminal($0) }
     rl_completion_word_break_hook = { LineEditor.wordBreaks }
     rl_completer_quote_characters = UnsafePointer(strdup("\"'"))
-    rl_attempted_completion_function = { text, _, _ in
-      // Inside a string, readline's own completion offers file names.
-      guard let text, rl_completion_quote_character == 0 else { return nil }
+    rl_attempted_completion_function = { text, start, _ in
+      guard let text, let line = rl_line_buffer, let editor = LineEditor.shared else { return nil }
+      let before = UnsafeRawBufferPointer(start: line, count: Int(start))
+      let candidates = editor.complete(String(cString: text), String(decoding: before, as: UTF8.self))
+      guard let candidates else { return nil }  // readline's own completion offers file names
       rl_attempted_completion_over = 1
       rl_completion_append_character = 0
-      return LineEditor.matches(LineEditor.shared?.complete(String(cString: text)) ?? [])
+      return LineEditor.matches(candidates)
     }
     using_history()
     stifle_history(10_000)
@@ -74,8 +76,10 @@ final class LineEditor {
     tcsetattr(STDIN_FILENO, TCSADRAIN, &attributes)
   }
 
-  /// What a word ends at: inside a string only the quote, since file names hold all kinds of characters.
+  /// What a word ends at: inside a string only the quote, since file names hold all kinds of characters; in a shell
+  /// command what the shell splits at.
   private static var wordBreaks: UnsafeMutablePointer<CChar>? {
+    if rl_line_buffer[0] == 33 { return shellBreaks }
     var quote: CChar = 0
     for index in 0..<Int(rl_point) {
       let character = rl_line_buffer[index]
@@ -89,7 +93,8 @@ final class LineEditor {
   }
 
   // Readline keeps the pointers.
-  nonisolated(unsafe) private static let codeBreaks = strdup(" \t\n\"'><=;+-*/%^~#{}()[],&|")
+  nonisolated(unsafe) private static let codeBreaks = strdup(" \t\n\"'><=;+-*/%^~#{}()[],&|?")
+  nonisolated(unsafe) private static let shellBreaks = strdup(" \t\n\"'><=;&|()!")
   nonisolated(unsafe) private static let stringBreaks = strdup("\"'")
 
   /// Readline's form of a list of candidates: first what they have in common, each allocated for itself.

@@ -11,16 +11,19 @@ final class Prompt {
   private var isAskingToLeave = false
   private var isOver = false
   private lazy var editor = LineEditor(
-    historyPath: Self.historyPath, complete: { [unowned self] in complete($0) })
+    historyPath: Self.historyPath, complete: { [unowned self] in complete($0, $1) })
 
   init(_ state: LuaState) { self.state = state }
 
   /// Serves the person until they leave.
   func run() {
+    protect {
+      try state.withStack { _ in try state.call("midtrain.repl", "begin", arguments: 0, results: 0) }
+    }
     if isTerminal { runTerminal() } else { runPipe() }
   }
 
-  private static var historyPath: String {
+  static var historyPath: String {
     environment("MIDTRAIN_HISTORY") ?? (environment("HOME") ?? ".") + "/.midtrain_history"
   }
 
@@ -54,16 +57,11 @@ final class Prompt {
   /// Waits for a key or a job, and deals with it.
   private func wait() {
     fflush(nil)
-    var descriptors = [
-      pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
-      pollfd(fd: state.scheduler.wakeDescriptor, events: Int16(POLLIN), revents: 0),
-    ]
-    if poll(&descriptors, 2, state.scheduler.timeout) < 0 { editor.suspendIfAsked() }
-    if state.scheduler.hasJobs || descriptors[1].revents != 0 {
-      state.scheduler.turn()
-      editor.showAgain()
-    }
-    guard descriptors[0].revents != 0 else { return }
+    let hasKeys = state.scheduler.wait(orFor: STDIN_FILENO)
+    editor.suspendIfAsked()
+    state.scheduler.turn()
+    editor.showAgain()
+    guard hasKeys else { return }
     switch editor.readKeys() {
     case .line(let line): take(line)
     case .endOfInput: leave()
@@ -77,13 +75,9 @@ final class Prompt {
     var isAtEnd = false
     while !isAtEnd, !isOver {
       fflush(nil)
-      var descriptors = [
-        pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
-        pollfd(fd: state.scheduler.wakeDescriptor, events: Int16(POLLIN), revents: 0),
-      ]
-      poll(&descriptors, 2, state.scheduler.timeout)
-      if state.scheduler.hasJobs || descriptors[1].revents != 0 { state.scheduler.turn() }
-      if descriptors[0].revents != 0 {
+      let hasInput = state.scheduler.wait(orFor: STDIN_FILENO)
+      state.scheduler.turn()
+      if hasInput {
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         let count = read(STDIN_FILENO, &chunk, chunk.count)
         isAtEnd = count == 0
@@ -123,14 +117,7 @@ final class Prompt {
       return
     }
     if isTerminal { editor.remember(line) }
-    if pending.isEmpty, let topic = helpTopic(line) {
-      protect {
-        try state.withStack {
-          try $0.push(topic); try state.call("midtrain.repl", "help", arguments: 1)
-        }
-      }
-      return
-    }
+    if pending.isEmpty, Terminal.runByShell(line) { return }
     pending += pending.isEmpty ? line : "\n" + line
     if pending.allSatisfy(\.isWhitespace) {
       pending = ""
@@ -139,43 +126,25 @@ final class Prompt {
     protect { try state.withStack { try evaluate(on: $0) } }
   }
 
-  /// `?name`
-  private func helpTopic(_ line: String) -> String? {
-    let text = line.trimmed
-    return text.hasPrefix("?") ? String(text.dropFirst()).trimmed : nil
-  }
-
   private func evaluate(on stack: Stack) throws {
-    let source = pending.trimmed.hasPrefix("=") ? "return " + pending.trimmed.dropFirst() : pending
-    let name = "=in[\(inputNumber + 1)]"
-    guard try load(source, name: name) else { return }  // `pending` stays
+    let base = stack.count
+    try stack.push(pending)
+    try stack.push("in[\(inputNumber + 1)]")
+    try state.call("midtrain.repl", "compile", arguments: 2, results: 3)
+    let isSilent = stack.topBoolean
+    stack.drop(1)
+    // A function, or what is wrong; neither for the beginning of something, which stays in `pending`.
+    if let problem = stack.topString {
+      pending = ""
+      throw ScriptError(problem, .syntax)
+    }
+    stack.drop(1)
+    guard stack.topIsFunction else { return }
     pending = ""
     inputNumber += 1
-    let base = stack.count - 1
     try state.call()
     let results = stack.count - base
-    if results > 0, !source.trimmed.hasSuffix(";") {
-      try state.call("midtrain.repl", "show", arguments: results)
-    }
-  }
-
-  /// Compiles an input, as an expression if it is one; false when it is only the beginning of one.
-  private func load(_ source: String, name: String) throws -> Bool {
-    do {
-      try state.load(("return " + source).utf8, name: name, shownAs: source)
-      return true
-    } catch let expressionError as ScriptError {
-      do {
-        try state.load(source.utf8, name: name)
-        return true
-      } catch let error as ScriptError where error.kind == .incomplete || expressionError.kind == .incomplete
-      {
-        return false
-      } catch {
-        pending = ""
-        throw error
-      }
-    }
+    if results > 0, !isSilent { try state.call("midtrain.repl", "show", arguments: results) }
   }
 
   /// Runs something whose errors are shown, and which Ctrl-C stops.
@@ -210,22 +179,16 @@ final class Prompt {
     }
   }
 
-  private func complete(_ word: String) -> [String] {
+  private func complete(_ word: String, _ before: String) -> [String]? {
     state.withStack { stack in
       do {
         try stack.push(word)
-        try state.call("midtrain.repl", "complete", arguments: 1, results: 1)
+        try stack.push(pending.isEmpty ? before : pending + "\n" + before)
+        try state.call("midtrain.repl", "complete", arguments: 2, results: 1)
       } catch {
         return []
       }
       return stack.topStrings
     }
-  }
-}
-
-extension StringProtocol {
-  /// The text without white space at its ends.
-  fileprivate var trimmed: String {
-    String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
   }
 }

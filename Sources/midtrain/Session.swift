@@ -5,18 +5,25 @@ import Script
 /// Runs what the command line asks for and gives the exit status: 0, 1 after an error, 2 for wrong usage, 130
 /// after Ctrl-C.
 func run(_ words: [String]) -> Int32 {
+  let invocation: Invocation
   do {
-    let invocation = try Invocation(words, fileExists: { access($0, F_OK) == 0 })
+    invocation = try Invocation(words, fileExists: { access($0, F_OK) == 0 })
+  } catch {
+    writeError("midtrain: \(error)\nmidtrain --help shows what there is")
+    return 2
+  }
+  do {
     switch invocation.command {
     case .help: print(Invocation.usage)
-    case .version: print("midtrain \(midtrainVersion)")
-    case .info: try printInfo()
+    case .version, .info: try printInfo()
+    case .attach(let folder): return try Attachment(to: folder).run()
+    case .set(let folder): return try Attachment(to: folder).set(invocation.settings)
     case .run: return Session().run(invocation)
     }
     return 0
   } catch {
-    writeError("midtrain: \(error)\nmidtrain --help shows what there is")
-    return 2
+    Terminal.report("\(error)")
+    return 1
   }
 }
 
@@ -29,7 +36,9 @@ func engineSummary() -> String {
 
 private func printInfo() throws {
   print("midtrain \(midtrainVersion) · \(engineSummary()) · Lua 5.4")
-  print("library  \(try Library.locate())")
+  print("processor  \(processorName)")
+  print("build      \(buildName)")
+  print("library    \(try Library.locate())")
 }
 
 /// One run of the process: a Lua state, the scripts of the command line, and perhaps a prompt.
@@ -38,6 +47,7 @@ private struct Session {
 
   func run(_ invocation: Invocation) -> Int32 {
     Interrupt.install(waking: state.scheduler)
+    if invocation.isInteractive || startsPrompt(invocation) { Interrupt.expectPerson() }
     state.memory.collectWhenExhausted()
     state.scheduler.onFailure = { Terminal.report($0) }
     do {

@@ -10,12 +10,13 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
 
 local with_stand_in = {
   "advantage", "arguments", "audit", "budget", "chain", "coldstart", "comparison", "corpus",
-  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "journal", "ntp", "objective", "options", "plot", "posttrain", "prompt",
-  "questions", "random", "report", "reward", "rmt", "run", "scoring", "svg", "tasks",
+  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "health", "heat", "history", "journal", "ntp",
+  "objective", "options", "plot", "posttrain", "progress", "prompt", "questions", "random", "report", "reward", "rmt",
+  "run", "scoring", "svg", "tasks", "tensorboard",
 }
 local with_engine = {
-  "guard", "objective", "engine", "resume", "tensor_goldens", "tensor_properties", "autograd", "losses", "nn",
-  "tensor_misuse",
+  "autograd", "complete", "engine", "guard", "help", "losses", "nn", "objective", "repl", "resume", "show", "stubs",
+  "tensor_goldens", "tensor_misuse", "tensor_properties",
 }
 
 local passed, failures = 0, {}

@@ -20,4 +20,12 @@ return {
     check.equal(arguments.read_quick("x", defaults, quick, { "--quick", "--steps=7" }, {}).steps, 7)
     check.equal(arguments.read_quick("x", defaults, quick, {}, { quick = "true" }).steps, 2)
   end,
+
+  names_are_read_in_any_script = function()
+    -- Of a fresh copy: what another test called must not matter.
+    local path = assert(package.searchpath("midtrain.arguments", package.path))
+    local fresh = dofile(path)
+    check.equal(fresh.names "rmt, rpt,ntp", { "rmt", "rpt", "ntp" })
+    check.equal(fresh.names "", nil)
+  end,
 }

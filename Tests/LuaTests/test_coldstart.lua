@@ -52,4 +52,25 @@ function tests.the_format_is_learned()
   scratch.remove(out)
 end
 
+-- A thought is told the budget that its prompt asks for, and none where the prompt has no such line.
+function tests.thoughts_know_whether_a_budget_is_asked()
+  local seen = { asked = 0, free = 0 }
+  local run = mid.coldstart {
+    model = fake.fake_model(function() return 0 end), docs = { "abcdefgh" }, steps = 40,
+    progress = false, documents_per_step = 1, positions_per_document = 1, min_budget = 5, max_budget = 9,
+    plain_share = 0.5,
+    thought = function(before, truth, budget)
+      check.equal(("abcdefgh"):sub(#before + 1, #before + 1), truth)
+      assert(budget == nil or budget >= 5 and budget <= 9)
+      local kind = budget and "asked" or "free"
+      seen[kind] = seen[kind] + 1
+      return "x"
+    end,
+  }
+  run:step(40)
+  check.equal(seen.asked + seen.free, 40)
+  -- Four standard deviations of 40 fair coins: 12.6.
+  assert(seen.asked >= 8 and seen.free >= 8, ("%d asked"):format(seen.asked))
+end
+
 return tests

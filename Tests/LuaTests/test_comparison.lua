@@ -35,6 +35,25 @@ return {
     assert(csv:find("rmt,1,reasoning,0.6,0.6,0.6,0.6,,10,,,1.0", 1, true), csv)
   end,
 
+  differences_are_of_the_same_seed = function()
+    local results = {
+      rmt = { result(0.6, 10), result(0.8, 12) }, rpt = { result(0.5, 30), result(0.6, 34) },
+      ntp = { { direct = { mean = 0.25 } }, { direct = { mean = 0.25 } } },
+    }
+    local rows = comparison.differences(results, "rmt")
+    check.equal({ rows[1].title, rows[2].title, #rows },
+      { "NTP (continual pre-training)", "RPT", 2 })
+    -- 35 and 55; no length without reasoning. 10 and 20; −20 and −22. Deviation d/√2, over √2.
+    check.near(rows[1].cells[1].mean, 45, 1e-9)
+    check.equal(rows[1].cells[2], {})
+    check.near(rows[2].cells[1].mean, 15, 1e-9)
+    check.near(rows[2].cells[1].half_width, 12.706 * 5, 1e-9)
+    check.near(rows[2].cells[2].mean, -21, 1e-9)
+    check.near(rows[2].cells[2].half_width, 12.706, 1e-9)
+    assert(comparison.markdown(results):find("| RPT | 15.0 ± 63.5 | -21.0 ± 12.7 |", 1, true))
+    assert(not comparison.markdown { rpt = results.rpt }:find("RMT minus", 1, true))
+  end,
+
   methods_change_one_thing_each = function()
     local function changed(name)
       local names = {}
@@ -58,7 +77,8 @@ return {
     for p = 3, 11 do hard[#hard + 1] = p end
     local tiers, easy = { { { 2 }, {}, hard } }, 0
     for seed = 1, 600 do
-      local draw = curriculum.sampler(tiers, seed):draw({ 1 / 3, 1 / 3, 1 / 3 }, 0, 1, 1, true)
+      local draw = curriculum.sampler(tiers, seed)
+        :draw({ 1 / 3, 1 / 3, 1 / 3 }, 0, 1, 1, { per_position = true })
       easy = easy + (draw[1].positions[1] == 2 and 1 or 0)
     end
     -- A tenth, within four standard deviations.

@@ -126,7 +126,7 @@ return {
     local sampler = curriculum.sampler(pools(), 5)
     local function round(n)
       local seen = {}
-      for _, draw in ipairs(sampler:draw(p, 1, 2, 1, false, n)) do
+      for _, draw in ipairs(sampler:draw(p, 1, 2, 1, { round = n })) do
         for _, position in ipairs(draw.positions) do
           seen[#seen + 1] = ("%d:%d"):format(draw.document, position)
         end
@@ -139,6 +139,47 @@ return {
     end
     -- The step again, from its beginning: both rounds are undone.
     check.equal({ round(nil), round(1) }, { first, second })
+  end,
+
+  -- One document, one tier. Positions 2 and 3 taught something, 4 did not: with revisit = 1 the two come
+  -- again and 4 does not, while 5 stays unused.
+  positions_that_taught_something_come_again = function()
+    local function sampler()
+      local s = curriculum.sampler({ { { 2, 3, 4, 5 }, {}, {} } }, 3)
+      s:restore { taken = 1, restarts = 0, used = { { 2, 3, 4 } }, teaching = { { 2, 3 } } }
+      return s
+    end
+    local p, seen = { 1, 0, 0 }, { 0, 0, 0, 0, 0 }
+    local s = sampler()
+    for step = 1, 400 do
+      local position = s:draw(p, step, 1, 1, { revisit = 1 })[1].positions[1]
+      seen[position] = seen[position] + 1
+    end
+    check.equal({ seen[4], seen[5], seen[2] + seen[3], s.restarts }, { 0, 0, 400, 0 })
+    -- Half each, within four standard deviations.
+    assert(math.abs(seen[2] - 200) < 40, seen[2])
+    -- Two of a step differ; further ones, also of another round, are unused ones again.
+    local draw = sampler():draw(p, 1, 1, 3, { revisit = 1 })
+    check.equal(draw[1].positions, { 2, 3, 5 })
+    s = sampler()
+    check.equal(s:draw(p, 1, 1, 2, { revisit = 1 })[1].positions, { 2, 3 })
+    check.equal(s:draw(p, 1, 1, 1, { revisit = 1, round = 1 })[1].positions, { 5 })
+    -- A position whose answers became all alike is left; without revisit nothing is gone back to.
+    s = sampler()
+    s:note(1, 2, false)
+    s:note(1, 3, false)
+    s:note(1, 4, true)
+    check.equal(s:state().teaching, { { 4 } })
+    check.equal(s:draw(p, 1, 1, 1, { revisit = 1 })[1].positions, { 4 })
+    check.equal(sampler():draw(p, 1, 1, 1)[1].positions, { 5 })
+    -- A share of the draws, within four standard deviations: 0.25 of 400.
+    local again = 0
+    for seed = 1, 400 do
+      s = curriculum.sampler({ { { 2, 3, 4, 5 }, {}, {} } }, seed)
+      s:restore { taken = 1, restarts = 0, used = { { 2 } }, teaching = { { 2 } } }
+      again = again + (s:draw(p, 1, 1, 1, { revisit = 0.25 })[1].positions[1] == 2 and 1 or 0)
+    end
+    assert(math.abs(again - 100) < 4 * math.sqrt(400 * 0.25 * 0.75), again)
   end,
 
   a_restored_sampler_continues_alike = function()

@@ -135,6 +135,48 @@ function tests.rewards_are_any_function()
   check.equal(m.budget, 4)
 end
 
+-- In the first `dead_rounds` rollouts all answers are wrong, which teaches nothing.
+function tests.dynamic_sampling_asks_other_questions()
+  local function run_with(dead_rounds, given)
+    local model = fake.fake_model()
+    local mixed, alike = scripted { RIGHT, WRONG }, scripted { WRONG, WRONG }
+    local asked = {}
+    function model:rollout(batch, segments, o)
+      asked[#asked + 1] = #segments
+      local source = #asked <= dead_rounds and alike or mixed
+      return source.rollout(self, batch, segments, o)
+    end
+    given.model = model
+    return make(given):step(), asked
+  end
+  local function counts(m)
+    local result = {}
+    for i, name in ipairs { "rounds", "sampled_groups", "live_groups", "filled_up" } do
+      result[i] = m["dynamic_sampling/" .. name]
+    end
+    return result
+  end
+  local m, asked = run_with(0, { dynamic_sampling = 3 })
+  check.equal({ asked, counts(m) }, { { 2 }, { 0, 2, 2, 0 } })
+  check.near(m.loss, -A * (10 - 3) / 13)
+  -- Three questions in all: one more can be asked, then a dead group has to fill up. Its two answers
+  -- of 3 tokens have no advantage, but count as tokens.
+  m, asked = run_with(1, { dynamic_sampling = 3 })
+  check.equal({ asked, counts(m) }, { { 2, 1 }, { 1, 3, 1, 1 } })
+  check.near(m.loss, -A * (10 - 3) / (13 + 6))
+  check.near(m.frac_reward_zero_std, 2 / 3)
+  check.near(m.reward, 1 / 6)
+  -- One a step: the two others follow, each in a round of its own, and no further than allowed.
+  m, asked = run_with(2, { dynamic_sampling = 9, questions_per_step = 1 })
+  check.equal({ asked, counts(m) }, { { 1, 1, 1 }, { 2, 3, 1, 0 } })
+  m, asked = run_with(9, { dynamic_sampling = 1, questions_per_step = 1 })
+  check.equal({ asked, counts(m) }, { { 1, 1 }, { 1, 2, 0, 1 } })
+  check.near(m.loss, 0)
+  -- Off, nothing is replaced.
+  m, asked = run_with(1, {})
+  check.equal({ asked, counts(m) }, { { 2 }, {} })
+end
+
 -- Every question once before one comes again, and the same with the same seed.
 function tests.questions_are_drawn_in_epochs()
   local out = scratch.path()
@@ -170,7 +212,6 @@ end
 function tests.mistakes_are_explained()
   check.raises(function() make { tasks = {} } end, "mid.grpo: there are no tasks")
   check.raises(function() make { num_iteration = 2 } end, "did you mean 'num_iterations'?")
-  check.raises(function() make { dynamic_sampling = 2 } end, "unknown option 'dynamic_sampling'")
   check.raises(function() mid.grpo { model = fake.fake_model(), tasks = list } end, "no mid.grade")
 end
 

@@ -276,7 +276,7 @@ function tests.help_knows_modules_and_functions()
   local help = require "midtrain.help"
   for topic, text in pairs {
     ["mid.nn.Linear"] = "mid.nn.Linear(inputs, outputs, given)", ["mid.grad"] = "mid.grad(f, ...)",
-    ["mid.optim.muon"] = "Muon, for matrices", ["mid.nn"] = "Transformer", ["tensor:gather"] = "> picked",
+    ["mid.optim.muon"] = "Muon, for matrices", ["mid.nn"] = "mid.nn.parameter(tensor)", ["tensor:gather"] = "> picked",
   } do
     local page = help.text(topic)
     assert(page:find(text, 1, true), topic .. ": " .. page)

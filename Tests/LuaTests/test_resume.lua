@@ -4,32 +4,9 @@
 local check = require "support.check"
 local mid = require "midtrain"
 local scratch = require "support.scratch"
+local tiny = require "support.tiny"
 
-local docs = mid.chain.generate(12, { seed = 3, lines = 2 })
-local folder = scratch.path()
-local tokenizer = mid.chain.tokenizer(folder)
-
-local function model()
-  return mid.from_config({
-    model_type = "llama", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 2,
-    num_attention_heads = 2, num_key_value_heads = 1, vocab_size = tokenizer.vocab_size,
-    max_position_embeddings = 256, rms_norm_eps = 1e-5, rope_theta = 10000,
-    tie_word_embeddings = true, eos_token_id = tokenizer.eos_id, initializer_range = 0.2,
-  }, { tokenizer = tokenizer, seed = 5 })
-end
-
-local function rmt(given)
-  local o = {
-    model = model(), docs = docs, steps = 6, seed = 2, progress = false, budget = 12,
-    prompt = mid.chain_tasks.words, documents_per_step = 2, positions_per_document = 2,
-    num_generations = 3, max_completion_length = 10, learning_rate = 1e-2, temperature = 1,
-    -- A random model writes no boxes; lengths have variance.
-    reward = function(s) return s.ids[1] % 7 + #s.ids end,
-    budget = mid.budget.adaptive { initial = 12, metric = "reward" },
-  }
-  for name, value in pairs(given or {}) do o[name] = value end
-  return mid.rmt(o)
-end
+local docs, model, rmt = tiny.docs, tiny.model, tiny.rmt
 
 -- All weights as bytes.
 local function weights(of)
@@ -110,6 +87,52 @@ function tests.a_damaged_checkpoint_is_passed_over()
   scratch.remove(out)
 end
 
+-- One byte of a weight, its size as before: no number shows it, the checksum does.
+function tests.damage_that_leaves_the_size_is_noticed()
+  local out = scratch.path()
+  rmt({ out = out, save_steps = 2 }):step(5)
+  local expected = rmt()
+  expected:step(6)
+  for _, name in ipairs { "model.safetensors", "optimizer.safetensors", "trainer_state.json" } do
+    local newest = out .. "/checkpoints/step-4/" .. name
+    local bytes = scratch.read(newest)
+    local place = #bytes - 5
+    mid.write(newest, bytes:sub(1, place - 1) .. string.char(bytes:byte(place) ~ 1)
+      .. bytes:sub(place + 1))
+    local said, run = check.printed(function() return rmt { out = out, resume = true, save_steps = 2 } end)
+    check.equal(run.t, 2)
+    assert(said:find(name .. ": is damaged: its checksum is", 1, true), said)
+    assert(said:find("step-4 is kept as step-4.damaged", 1, true), said)
+    if name:find "safetensors" then
+      check.raises(function() mid.verify(out .. "/checkpoints/step-4.damaged") end, "is damaged")
+    end
+    if name == "model.safetensors" then
+      check.raises(function() mid.load(out .. "/checkpoints/step-4.damaged") end, "is damaged")
+    end
+    -- The steps are taken again, and saved again.
+    check.printed(function() run:step(3) end)
+    mid.verify(out .. "/checkpoints/step-4")
+  end
+  local _, run = check.printed(function() return rmt { out = out, resume = true } end)
+  check.equal(run.t, 4)
+  run:step(2)
+  assert(weights(run.model) == weights(expected.model), "weights differ")
+  scratch.remove(out)
+end
+
+function tests.going_back_keeps_what_came_after_under_another_name()
+  local out = scratch.path()
+  rmt({ out = out, save_steps = 1, save_total_limit = 3 }):step(4)
+  local said, run = check.printed(function()
+    return rmt { out = out, resume = out .. "/checkpoints/step-2", save_steps = 1, save_total_limit = 1 }
+  end)
+  check.equal(run.t, 2)
+  assert(said:find("step-4 is kept as step-4.old", 1, true), said)
+  run:step(1)
+  check.equal(mid.list(out .. "/checkpoints"), { "step-3", "step-3.old", "step-4.old" })
+  scratch.remove(out)
+end
+
 function tests.without_a_checkpoint_it_starts_anew()
   local out = scratch.path()
   rmt({ out = out }):step(3)
@@ -139,6 +162,60 @@ function tests.only_the_newest_checkpoints_are_kept()
   local out = scratch.path()
   rmt({ out = out, save_steps = 1, save_total_limit = 2 }):step(4)
   check.equal(mid.list(out .. "/checkpoints"), { "step-3", "step-4" })
+  scratch.remove(out)
+end
+
+-- Checkpoints that stay when a metric has these values at steps 1, 2, …
+local function kept(values, given)
+  local out = scratch.path()
+  local run = rmt(mid.options.merged({
+    out = out, save_steps = 1, steps = #values, metric_for_best_model = "score",
+  }, given))
+  local inner, best = run.policy.step, {}
+  run.policy.step = function(...)
+    local metrics = inner(...)
+    metrics.score = values[run.t + 1] or nil
+    return metrics
+  end
+  check.printed(function()
+    for t = 1, #values do
+      run:step()
+      best[t] = (run:best() or ""):match "[^/]*$"
+    end
+  end)
+  local names = mid.list(out .. "/checkpoints")
+  scratch.remove(out)
+  return names, best
+end
+
+function tests.the_best_checkpoint_stays()
+  check.equal({ kept({ 1, 5, 2, 3 }, { save_total_limit = 2 }) },
+    { { "step-2", "step-4" }, { "step-1", "step-2", "step-2", "step-2" } })
+  check.equal({ kept({ 3, 1, 2 }, { save_total_limit = 1, greater_is_better = false }) },
+    { { "step-2", "step-3" }, { "step-1", "step-2", "step-2" } })
+  -- The newest may be the best; of equals the older is; a step without the metric has that before.
+  check.equal({ kept({ 1, 1, 2 }, { save_total_limit = 1 }) },
+    { { "step-3" }, { "step-1", "step-1", "step-3" } })
+  check.equal({ kept({ 1, 4, false, 3 }, { save_total_limit = 2 }) },
+    { { "step-2", "step-4" }, { "step-1", "step-2", "step-2", "step-2" } })
+  check.equal((kept({ 1, 2, 3 }, {})), { "step-1", "step-2", "step-3" })
+end
+
+function tests.a_loss_is_better_when_it_is_smaller()
+  local out = scratch.path()
+  local run = rmt { out = out, save_steps = 1, save_total_limit = 1, metric_for_best_model = "ntp_loss" }
+  run:step(4)
+  local least = 1
+  for t = 2, 4 do
+    if run.history[t].ntp_loss < run.history[least].ntp_loss then least = t end
+  end
+  local dir, value = run:best()
+  check.equal({ dir, value }, { out .. "/checkpoints/step-" .. least, run.history[least].ntp_loss })
+  scratch.remove(out)
+  local said = check.printed(function()
+    rmt({ out = out, save_steps = 1, metric_for_best_model = "rewrad" }):step()
+  end)
+  assert(said:find("unknown metric 'rewrad'; did you mean 'reward'?", 1, true), said)
   scratch.remove(out)
 end
 

@@ -352,6 +352,24 @@ function tests.dynamic_sampling_replaces_groups_that_teach_nothing()
   assert(m.num_tokens > 0 and m.skipped == 0)
 end
 
+-- What a step noted: positions whose answers differed, and only those.
+function tests.positions_that_taught_something_are_noted()
+  local function noted(first, second)
+    local run = make { model = scripted(model(), first, second), revisit = 0.5 }
+    run:step()
+    local state, counts = run.policy.state().sampler, { 0, 0 }
+    for d, positions in ipairs(state.used) do
+      counts[1], counts[2] = counts[1] + #positions, counts[2] + #state.teaching[d]
+      if #state.teaching[d] > 0 then check.equal(state.teaching[d], positions) end
+    end
+    return counts
+  end
+  local used = noted(RIGHT, WRONG)
+  assert(used[1] > 0)
+  check.equal(used[2], used[1])
+  check.equal(noted(WRONG, WRONG), { used[1], 0 })
+end
+
 function tests.entropy_terms_reach_the_loss()
   local plain = make {}:step()
   -- The stand-in's entropies have no gradient, but a value.

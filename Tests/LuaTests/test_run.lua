@@ -105,11 +105,92 @@ function tests.an_error_leaves_the_step_to_be_tried_again()
   check.equal({ run.t, run.status }, { 2, "failed" })
   assert(run.error:find "broken knob")
   assert(run:describe():find "FAILED")
-  check.raises(function() run:resume() end, "it failed, it is not paused")
   check.raises(function() run:plot "reword" end, "run:plot: unknown metric 'reword'")
   broken = false
-  run:start():wait()
+  run:resume():wait()
   check.equal({ run.t, run.status }, { 4, "done" })
+end
+
+-- A run that calls its knob `shape` in every step, at T = 6.
+local function shaped(given)
+  local out = scratch.path()
+  local o = { steps = 6, out = out }
+  for name, value in pairs(given) do o[name] = value end
+  local results = {}
+  local run = make(o, function(run, t)
+    results[#results + 1] = run.in_force.shape(t)
+    require "midtrain.options".value("test", "shape(t, T)", results[#results], { "number", min = 0 })
+  end)
+  return run, results, function() return scratch.json_lines(out .. "/journal.jsonl") end
+end
+
+function tests.a_change_that_makes_a_step_fail_is_taken_back_if_wanted()
+  local run, results, journal = shaped { on_error = "fallback" }
+  run:step(2)
+  -- It works for a step, and is still what fails later.
+  run.shape = function(t) return t < 3 and 7 or error "oh" end
+  run.width = 9
+  local printed = check.printed(function() run:step(4) end)
+  assert(printed:find("step 4 failed, shape is again what it was: ", 1, true), printed)
+  assert(printed:find("oh", 1, true))
+  check.equal({ run.t, run.status, run.width }, { 6, "done", 9 })
+  check.equal(results, { 1, 1, 7, 1, 1, 1 })
+  local entries = journal()
+  check.equal({ entries[1].step, entries[1].name, entries[2].step, entries[2].name },
+    { 3, "shape", 3, "width" })
+  check.equal({ entries[3].step, entries[3].name, #entries }, { 4, "shape", 3 })
+  assert(entries[3].reason:find "oh")
+  check.equal(entries[3].new, entries[1].old)
+end
+
+function tests.a_wrong_value_of_a_function_is_a_failure_of_that_knob()
+  local run, results = shaped { on_error = "fallback" }
+  run.shape = function() return -1 end
+  check.printed(function() run:step() end)
+  check.equal(results, { -1, 1 })
+  check.equal(run.shape(), 1)
+end
+
+function tests.what_changed_with_the_step_is_suspected_where_no_function_failed()
+  local failing = false
+  local run
+  run = make({ on_error = "fallback" }, function(given)
+    if given.in_force.width == 8 then error "width 8 does not work" end
+    if failing then error "nothing changed" end
+  end)
+  run:step()
+  run.width = 8
+  check.printed(function() run:step() end)
+  check.equal({ run.t, run.width }, { 2, 3 })
+  -- Without a change there is nothing to take back.
+  failing = true
+  check.raises(function() run:step() end, "nothing changed")
+  check.equal({ run.t, run.status }, { 2, "failed" })
+end
+
+function tests.a_failing_change_pauses_the_run_by_default()
+  local run, results, journal = shaped {}
+  run:step(2)
+  run.shape = function() error "oh" end
+  run:start()
+  check.raises(function() run:wait() end, "oh")
+  check.equal({ run.t, run.status }, { 2, "failed" })
+  -- What was learned is saved.
+  assert(mid.exists(run.out .. "/checkpoints/step-2/config.json"))
+  run.shape = function() return 5 end
+  run:resume():wait()
+  check.equal({ run.t, run.status }, { 6, "done" })
+  check.equal(results, { 1, 1, 5, 5, 5, 5 })
+  check.equal(#journal(), 2)
+end
+
+function tests.several_settings_are_assigned_together_or_not_at_all()
+  local run = make()
+  check.raises(function() run:set { width = 5, shape = 4 } end, "'shape' must be function, got number")
+  check.equal(run.width, 3)
+  check.raises(function() run:set(5) end, "run:set: expected a table of settings")
+  run:set { width = 5, max_grad_norm = 2 }
+  check.equal({ run.width, run.max_grad_norm }, { 5, 2 })
 end
 
 function tests.a_run_is_a_folder()

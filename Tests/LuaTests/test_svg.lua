@@ -133,4 +133,27 @@ return {
     check.raises(function() svg.histogram(nil, {}) end, "there are no values")
     check.raises(function() svg.histogram(nil, { nan }) end, "no value is finite")
   end,
+
+  -- The picture has twice the size, and the colours of the SVG file.
+  a_path_to_a_png_gets_a_picture = function()
+    local path = scratch.path() .. ".png"
+    if not os.execute "command -v rsvg-convert >/dev/null 2>&1" then
+      print "rsvg-convert (package librsvg2-bin) is not there: only the error of PNG files is tested"
+      check.raises(function() svg.lines(path, { 1, 2 }) end, "install the package librsvg2-bin")
+      return
+    end
+    svg.lines(path, { 1, 2 }, { width = 300, height = 200 })
+    check.equal(scratch.read(path):sub(1, 8), "\137PNG\r\n\26\n")
+    check.equal({ string.unpack(">I4I4", scratch.read(path), 17) }, { 600, 400, 25 })
+    scratch.remove(path)
+    check.raises(function() svg.lines("/no/such/folder/it's.png", { 1, 2 }) end, "/no/such/folder/it's.png")
+  end,
+
+  without_the_program_the_error_names_the_package = function()
+    local execute = os.execute
+    os.execute = function() return nil, "exit", 127 end
+    local ok, message = pcall(svg.lines, "a.png", { 1, 2 })
+    os.execute = execute
+    assert(not ok and message:find("install the package librsvg2-bin", 1, true), message)
+  end,
 }

@@ -203,16 +203,16 @@ extension ScriptTests {
         """
         local function shows(t, text) assert(tostring(t) == text, tostring(t)) end
         shows(mid.tensor(2.5), "Tensor 2.5")
-        shows(mid.tensor {}, "Tensor [0]")
-        shows(mid.tensor { 1, -2.25 }, "Tensor [2]\\n      1  -2.25")
+        shows(mid.tensor {}, "Tensor [0] f32")
+        shows(mid.tensor { 1, -2.25 }, "Tensor [2] f32\\n      1  -2.25")
         local x = mid.tensor { { 1, 2 }, { 3, 40 } }
         x.requires_grad = true
-        shows(x, "Tensor [2, 2], requires_grad\\n   1   2\\n   3  40")
+        shows(x, "Tensor [2, 2] f32, requires_grad\\n   1   2\\n   3  40")
         shows((x * 2):sum(), "Tensor 92, recorded")
         local list = {}
         for i = 1, 100 do list[i] = i end
-        shows(mid.tensor(list), "Tensor [100]  1 to 100, mean 50.5\\n    1    2    3    4    …   97   98   99  100")
-        shows(mid.tensor(list):reshape { 50, 2 }, "Tensor [50, 2]  1 to 100, mean 50.5\\n" ..
+        shows(mid.tensor(list), "Tensor [100] f32  1 to 100, mean 50.5\\n    1    2    3    4    …   97   98   99  100")
+        shows(mid.tensor(list):reshape { 50, 2 }, "Tensor [50, 2] f32  1 to 100, mean 50.5\\n" ..
           "    1    2\\n    3    4\\n    5    6\\n    7    8\\n  …\\n   93   94\\n   95   96\\n   97   98\\n   99  100")
         list[1] = 0 / 0
         assert(tostring(mid.tensor(list)):find("1 not finite", 1, true))

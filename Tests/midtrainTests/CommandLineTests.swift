@@ -81,11 +81,45 @@ import Testing
   }
 
   @Test func versionHelpAndInfo() throws {
-    #expect(try midtrain(["--version"]).output.hasPrefix("midtrain 0."))
+    let version = try midtrain(["--version"])
+    #expect(
+      version.output.contains(
+        /^midtrain 0\.\d+ · OpenBLAS [\d.]+ \w+ · \d+ threads? · Lua 5\.4\nprocessor  .+\nbuild      release\n/
+      ))
     #expect(try midtrain(["-h"]).output.hasPrefix("usage: midtrain"))
     let info = try midtrain(["info"])
     #expect(info.output.contains("OpenBLAS"))
     #expect(info.status == 0)
+  }
+
+  @Test func theDoctorChecksTheInstallation() throws {
+    let home = Home()
+    let fine = try midtrain(["doctor"], home: home)
+    #expect(fine.status == 0, "\(fine.output)\(fine.errors)")
+    for check in ["library", "products", "files", "training", "models"] {
+      #expect(fine.output.contains(try Regex("(?m)^ok   \(check) ")), "\(check): \(fine.output)")
+    }
+    // A library with a module that does not load.
+    let stdlib = home.path + "/stdlib"
+    let original = try midtrain([
+      "-e", "print((package.searchpath('midtrain', package.path):gsub('/midtrain/init.lua$', '')))",
+    ])
+    try FileManager.default.copyItem(
+      atPath: original.output.trimmingCharacters(in: .newlines), toPath: stdlib)
+    _ = try home.write("return {", to: "stdlib/midtrain/tasks.lua")
+    let broken = try midtrain(["doctor"], home: home, environment: ["MIDTRAIN_STDLIB": stdlib])
+    #expect(broken.status == 1)
+    #expect(broken.output.contains(/FAIL library .*tasks.lua/), "\(broken.output)")
+
+    // With a folder it looks at a run.
+    _ = try home.write("", to: "nothing")
+    let none = try midtrain(["doctor", home.path], home: home)
+    #expect(none.status == 1 && none.errors.contains("it has no metrics.jsonl"), "\(none.errors)")
+    _ = try home.write(
+      String(repeating: "{\"step\": 1, \"skipped\": 1, \"grad_norm\": 1, \"learning_rate\": 1}\n", count: 5),
+      to: "metrics.jsonl")
+    let ill = try midtrain(["doctor", home.path], home: home)
+    #expect(ill.status == 1 && ill.output.contains("steps were skipped"), "\(ill.output)")
   }
 
   @Test func luaInitComesFirst() throws {

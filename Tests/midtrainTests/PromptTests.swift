@@ -18,8 +18,10 @@ import Testing
     try terminal.expect("\n43\n> ")
     terminal.enter("= 'a' .. 'b'")
     try terminal.expect("\nab\n> ")
-    terminal.enter("5;")
-    try terminal.expect("5;\n> ")
+    for silent in ["5;", "5; -- nothing"] {
+      terminal.enter(silent)
+      try terminal.expect("\(silent)\n> ")
+    }
     terminal.enter("{ 1, 2, x = { 'y' } }")
     try terminal.expect("\n{ 1, 2, x = { \"y\" } }\n> ")
     terminal.control("d")
@@ -74,6 +76,53 @@ import Testing
     terminal.type("trap.x\t.y\t")
     terminal.control("c")
     #expect(try !terminal.shown(before: "\n> ").contains("touched"))
+  }
+
+  @Test func tabKnowsWhereItIs() throws {
+    let home = Home()
+    _ = try home.write("text", to: "notes.txt")
+    let terminal = try prompt(home: home)
+    // Options of a call, over lines; a word among choices; a module.
+    terminal.enter("o = mid.budget.linear {")
+    try terminal.expect("\n>> ")
+    terminal.type("ini\t = 5, fi\t = 5 }")
+    try terminal.expect("initial = 5, final = 5 }")
+    terminal.control("c")
+    try terminal.expect("\n> ")
+    terminal.type("mid.load(\"no\", { dt\t = \"bf\t")
+    try terminal.expect("dtype = \"bf16\"")
+    terminal.control("c")
+    try terminal.expect("\n> ")
+    terminal.type("type(require \"midtrain.bud\t")
+    try terminal.expect("midtrain.budget\"")
+    terminal.enter(")")
+    try terminal.expect("\ntable\n> ")
+    // Two candidates are listed, and what they have in common is typed.
+    terminal.type("mid.rmt { loss_t\t = \"d\t\t")
+    try terminal.expect("dapo     dr_grpo")
+    terminal.control("c")
+    try terminal.expect("\n> ")
+    terminal.type("?mid.cloc\t\r")
+    try terminal.expect("mid.clock()\n  Seconds of a clock")
+    try terminal.expect("\n> ")
+    terminal.type("!cat \(home.path)/no\t")
+    try terminal.expect("/notes.txt")
+    terminal.enter("")
+    try terminal.expect("\ntext> ")
+  }
+
+  @Test func timeAndShellCommands() throws {
+    let terminal = try prompt()
+    terminal.enter("time(function() return 6 * 7 end)")
+    try terminal.expect("ms · memory ")
+    try terminal.expect("so far\n42\n> ")
+    terminal.enter("!echo $((6 * 7)); exit 3")
+    try terminal.expect("\n42\n(exit status 3)\n> ")
+    terminal.enter("!sleep 100")
+    terminal.control("c")
+    try terminal.expect("\n> ")
+    terminal.enter("'alive'")
+    try terminal.expect("\nalive\n> ")
   }
 
   @Test func historyIsKept() throws {

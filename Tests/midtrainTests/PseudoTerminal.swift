@@ -107,15 +107,16 @@ final class PseudoTerminal {
   private var raw: [UInt8] = []
   let home: Home
 
-  init(_ arguments: [String] = [], home: Home = Home()) throws {
+  init(
+    _ arguments: [String] = [], home: Home = Home(), variables: [String: String] = [:], columns: UInt16 = 200
+  ) throws {
     self.home = home
     // What posix_openpt, unlockpt and ptsname do; Swift's view of the C library lacks them.
     master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
     var (lock, number) = (Int32(0), UInt32(0))
     try #require(ioctl(master, 0x4004_5431, &lock) == 0)  // TIOCSPTLCK
     try #require(ioctl(master, 0x8004_5430, &number) == 0)  // TIOCGPTN
-    var size = winsize(ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0)
-    _ = ioctl(master, UInt(TIOCSWINSZ), &size)
+    resize(columns: columns)
     let slave = "/dev/pts/\(number)"
 
     // A new session whose first opened terminal becomes its own: Ctrl-C arrives as a signal.
@@ -134,19 +135,34 @@ final class PseudoTerminal {
       posix_spawn_file_actions_destroy(&actions)
       posix_spawnattr_destroy(&attributes)
     }
-    let words = ([executable] + arguments).map { strdup($0) } + [nil]
-    let variables = home.environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    // `env` changes the folder and becomes the program.
+    let shell = "/usr/bin/env"
+    let words = ([shell, "-C", home.path, executable] + arguments).map { strdup($0) } + [nil]
+    let variables =
+      home.environment.merging(variables, uniquingKeysWith: { $1 }).map { strdup("\($0.key)=\($0.value)") }
+      + [nil]
     defer { (words + variables).forEach { free($0) } }
-    let status = posix_spawn(&process, executable, &actions, &attributes, words, variables)
+    let status = posix_spawn(&process, shell, &actions, &attributes, words, variables)
     try #require(status == 0)
   }
 
   deinit {
-    if process > 0 {
-      kill(process, SIGKILL)
-      waitpid(process, nil, 0)
-    }
+    kill()
     close(master)
+  }
+
+  /// Kills the program.
+  func kill() {
+    guard process > 0 else { return }
+    Glibc.kill(process, SIGKILL)
+    waitpid(process, nil, 0)
+    process = 0
+  }
+
+  /// Gives the window another width, of which the program is told by a signal.
+  func resize(columns: UInt16) {
+    var size = winsize(ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
+    _ = ioctl(master, UInt(TIOCSWINSZ), &size)
   }
 
   /// Types text as it is; `\r` is Enter, `\t` Tab.
@@ -177,23 +193,33 @@ final class PseudoTerminal {
     }
   }
 
-  /// What has been shown since the last match, up to this text.
-  func shown(before text: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> String {
+  /// What has been shown since the last match, up to this text, which may take some more half minutes of silence.
+  func shown(
+    before text: String, patience: Int = 1, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> String {
+    var patience = patience
     while true {
       if let range = unread.range(of: text) {
         defer { unread = String(unread[range.upperBound...]) }
         return String(unread[..<range.lowerBound])
       }
+      if read() { continue }
+      patience -= 1
       try #require(
-        read(), "'\(text)' did not show in \(unread.debugDescription)", sourceLocation: sourceLocation)
+        patience > 0, "'\(text)' did not show in \(unread.debugDescription)", sourceLocation: sourceLocation)
     }
   }
 
-  /// The exit status, once the program ends.
+  /// The exit status, once the program ends; one that says nothing for half a minute is killed.
   func exitStatus() -> Int32 {
     while read() {}
     var status: Int32 = 0
-    waitpid(process, &status, 0)
+    var patience = 300
+    while waitpid(process, &status, WNOHANG) == 0 {
+      patience -= 1
+      if patience == 0 { Glibc.kill(process, SIGKILL) }
+      usleep(10_000)
+    }
     process = 0
     return status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
   }

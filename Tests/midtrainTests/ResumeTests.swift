@@ -43,8 +43,10 @@ import Testing
     try compare(home)
   }
 
-  /// SIGTERM ends a run after its step, with a checkpoint and a status of its own.
-  @Test func terminatedBetweenSteps() throws {
+  /// SIGTERM, or Ctrl-C where there is no prompt, ends a run after its step, with a checkpoint and a status of its own.
+  @Test(arguments: [SIGTERM, SIGINT]) func terminatedBetweenSteps(
+    signal: Int32
+  ) throws {
     let home = Home()
     // As slow as steps of a real model, at least.
     let slow = Self.script.replacingOccurrences(
@@ -58,9 +60,9 @@ import Testing
     let process = try start(["run", script, "--out", "ended"], home)
     let path = home.path + "/ended/metrics.jsonl"
     while (try? timelessMetrics(path))?.count ?? 0 < 3 { usleep(1000) }
-    kill(process.processIdentifier, SIGTERM)
+    kill(process.processIdentifier, signal)
     process.waitUntilExit()
-    #expect(process.terminationReason == .exit && process.terminationStatus == 143)
+    #expect(process.terminationReason == .exit && process.terminationStatus == 128 + signal)
     let steps = try timelessMetrics(path).count
     #expect(steps < 30)
     #expect(

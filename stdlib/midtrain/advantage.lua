@@ -49,6 +49,7 @@ function advantage.group(rewards, n, given)
   local mean, std = advantage.statistics(rewards, n)
   return whiten(rewards, mean, std, n or #rewards, o), std
 end
+options.takes(advantage.group, specification)
 
 --- The part of each advantage that one component of the reward is answerable for: contributions
 --- c_i add up to r_i, so their parts (c_i − mean c)/(std r + δ) add up to A_i. The spread of a
@@ -64,5 +65,6 @@ function advantage.part(contributions, std, n, given)
   local mean = advantage.statistics(contributions, n)
   return whiten(contributions, mean, std, n or #contributions, o)
 end
+options.takes(advantage.part, specification)
 
 return advantage

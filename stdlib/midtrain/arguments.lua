@@ -68,16 +68,16 @@ end
 function arguments.read_quick(script, defaults, quick, words, settings)
   local asked = arguments.read(script, defaults, words, settings)
   if not asked.quick then return asked end
-  --- The names in a text, with commas between; nil for an empty one.
+  return arguments.read(script, options.merged(defaults, quick), words, settings)
+end
+
+--- The names in a text, with commas between; nil for an empty one.
 ---@param text string
 ---@return string[]?
 function arguments.names(text)
   local names = {}
   for name in text:gmatch "[^,%s]+" do names[#names + 1] = name end
   return names[1] and names
-end
-
-return arguments.read(script, options.merged(defaults, quick), words, settings)
 end
 
 return arguments

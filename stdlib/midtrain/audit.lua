@@ -105,18 +105,20 @@ end
 ---@field failure string? the first
 ---@field suspicious boolean whether it earns as much as a right answer although it is none
 
+local run_options = {
+  tokenizer = { { "userdata", "table" }, required = true, doc = "with an end-of-sequence token" },
+  budget = { "integer", default = 16, min = 2, doc = "B of the samples" },
+  instructions = { "integer", default = 10000000, min = 0, doc = "Lua instructions of a call" },
+  print = { "boolean", default = true },
+}
+
 --- What each case earns. A case is suspicious if it is not right but earns, in any context, as much
 --- as the right answer that earns least there.
 ---@param reward_function fun(sample: midtrain.Sample): number?, table?
 ---@param given { tokenizer: table, budget: integer?, instructions: integer?, print: boolean? }
 ---@return midtrain.AuditRow[]
 function audit.run(reward_function, given)
-  local o = options.check("reward.audit", given, {
-    tokenizer = { { "userdata", "table" }, required = true, doc = "with an end-of-sequence token" },
-    budget = { "integer", default = 16, min = 2, doc = "B of the samples" },
-    instructions = { "integer", default = 10000000, min = 0, doc = "Lua instructions of a call" },
-    print = { "boolean", default = true },
-  })
+  local o = options.check("reward.audit", given, run_options)
   if not o.tokenizer.eos_id then error("reward.audit: the tokenizer has no eos_id", 2) end
   local rows, least = {}, {}
   for i, case in ipairs(audit.cases) do
@@ -150,5 +152,7 @@ function audit.run(reward_function, given)
   end
   return rows
 end
+options.takes(audit.run, run_options)
+options.takes(reward.audit, run_options)
 
 return audit

@@ -26,18 +26,21 @@ local range = {
   minimum = { "integer", default = 1, min = 1, doc = "B_min [K]" },
 }
 
+local exponential_options = {
+  initial = range.initial,
+  gamma = { "number", default = 0.2, min = 0, doc = "γ [K]" },
+  minimum = range.minimum,
+}
+
 --- The paper's: max(B_min, floor(B_0·γ^(t/T))), B_0 = 800, γ = 0.2, B_min = 1 [K].
 ---@param given { initial: number?, gamma: number?, minimum: integer? }?
 ---@return midtrain.Budget
 function budget.exponential(given)
-  local o = options.check("budget.exponential", given, {
-    initial = range.initial,
-    gamma = { "number", default = 0.2, min = 0, doc = "γ [K]" },
-    minimum = range.minimum,
-  })
+  local o = options.check("budget.exponential", given, exponential_options)
   local initial, gamma, minimum = o.initial, o.gamma, o.minimum
   return function(t, T) return whole(minimum, initial * gamma ^ (t / T)) end
 end
+options.takes(budget.exponential, exponential_options)
 
 --- A straight line from `initial` at 0 to `final` at T; better than exponential in the paper that
 --- the length reward comes from (arXiv:2508.08940).
@@ -48,6 +51,7 @@ function budget.linear(given)
   local initial, final, minimum = o.initial, o.final, o.minimum
   return function(t, T) return whole(minimum, initial + (final - initial) * t / T) end
 end
+options.takes(budget.linear, range)
 
 --- Half a cosine from `initial` at 0 to `final` at T.
 ---@param given { initial: number?, final: number?, minimum: integer? }?
@@ -59,23 +63,27 @@ function budget.cosine(given)
     return whole(minimum, final + (initial - final) * (1 + math.cos(math.pi * t / T)) / 2)
   end
 end
+options.takes(budget.cosine, range)
+
+local step_options = {
+  initial = range.initial,
+  factor = { "number", default = 0.5, min = 0 },
+  drops = { "integer", default = 3, min = 1, doc = "number of levels" },
+  minimum = range.minimum,
+}
 
 --- Drops: `initial` multiplied by `factor` after every `1/drops` of the run.
 ---@param given { initial: number?, factor: number?, drops: integer?, minimum: integer? }?
 ---@return midtrain.Budget
 function budget.step(given)
-  local o = options.check("budget.step", given, {
-    initial = range.initial,
-    factor = { "number", default = 0.5, min = 0 },
-    drops = { "integer", default = 3, min = 1, doc = "number of levels" },
-    minimum = range.minimum,
-  })
+  local o = options.check("budget.step", given, step_options)
   local initial, factor, drops, minimum = o.initial, o.factor, o.drops, o.minimum
   return function(t, T)
     local level = math.min(drops - 1, t * drops // T)
     return whole(minimum, initial * factor ^ level)
   end
 end
+options.takes(budget.step, step_options)
 
 --- The same budget at every step.
 ---@param tokens integer
@@ -95,6 +103,18 @@ local smoothing = {
   "number", default = 0.8, min = 0, max = 1, doc = "share of the moving average that is kept [D]",
 }
 
+local adaptive_options = {
+  initial = range.initial,
+  minimum = range.minimum,
+  maximum = { "number", min = 1, doc = "initial if absent" },
+  shrink = { "number", default = 0.98, min = 0, max = 1, doc = "[D]" },
+  grow = { "number", default = 1.05, min = 1, doc = "[D]" },
+  tolerance = { "number", default = 0.9, min = 0, max = 1, doc = "share of the best [D]" },
+  smoothing = smoothing,
+  fading = { "number", default = 0.99, min = 0, max = 1, doc = "of the best, per step [D]" },
+  metric = { "string", default = "rewards/match/mean", doc = "what must not fall" },
+}
+
 --- As small as accuracy allows: multiplied by `shrink` while the moving average of a metric stays
 --- at `tolerance` of its best or above, by `grow` when it falls below; as it is until the metric
 --- was above 0 once. The best fades by `fading` a step, because a curriculum that turns to harder
@@ -102,17 +122,7 @@ local smoothing = {
 ---@param given table? the options below
 ---@return midtrain.Budget
 function budget.adaptive(given)
-  local o = options.check("budget.adaptive", given, {
-    initial = range.initial,
-    minimum = range.minimum,
-    maximum = { "number", min = 1, doc = "initial if absent" },
-    shrink = { "number", default = 0.98, min = 0, max = 1, doc = "[D]" },
-    grow = { "number", default = 1.05, min = 1, doc = "[D]" },
-    tolerance = { "number", default = 0.9, min = 0, max = 1, doc = "share of the best [D]" },
-    smoothing = smoothing,
-    fading = { "number", default = 0.99, min = 0, max = 1, doc = "of the best, per step [D]" },
-    metric = { "string", default = "rewards/match/mean", doc = "what must not fall" },
-  })
+  local o = options.check("budget.adaptive", given, adaptive_options)
   return function(_, _, state)
     state = state or {}
     -- Not rounded, or a small budget could never grow.
@@ -130,6 +140,19 @@ function budget.adaptive(given)
       { ["budget/exact"] = exact, ["budget/average"] = mean, ["budget/best"] = best }
   end
 end
+options.takes(budget.adaptive, adaptive_options)
+
+local measured_options = {
+  initial = range.initial,
+  minimum = range.minimum,
+  maximum = { "number", min = 1, doc = "initial if absent" },
+  share = { "number", default = 0.9, min = 0, doc = "[D]" },
+  smoothing = smoothing,
+  metric = {
+    "string", default = "completions/mean_think_length",
+    doc = "or completions/mean_think_length_right, of right predictions only",
+  },
+}
 
 --- Follows what the model does: `share` of the moving average of the measured length, from
 --- `initial` on. With a share below 1 and a reward for keeping to the budget, thoughts shorten as
@@ -137,17 +160,7 @@ end
 ---@param given table? the options below
 ---@return midtrain.Budget
 function budget.measured(given)
-  local o = options.check("budget.measured", given, {
-    initial = range.initial,
-    minimum = range.minimum,
-    maximum = { "number", min = 1, doc = "initial if absent" },
-    share = { "number", default = 0.9, min = 0, doc = "[D]" },
-    smoothing = smoothing,
-    metric = {
-      "string", default = "completions/mean_think_length",
-      doc = "or completions/mean_think_length_right, of right predictions only",
-    },
-  })
+  local o = options.check("budget.measured", given, measured_options)
   return function(_, _, state)
     state = state or {}
     local mean, value = state["budget/average"], state[o.metric]
@@ -156,6 +169,7 @@ function budget.measured(given)
     return whole(o.minimum, exact), { ["budget/average"] = mean }
   end
 end
+options.takes(budget.measured, measured_options)
 
 --- No budget at all.
 ---@return midtrain.Budget

@@ -27,6 +27,7 @@ function chain_tasks.generate(count, given)
   end
   return list
 end
+options.takes(chain_tasks.generate, options.of(chain.generate))
 
 --- The grader of that world: the very digit.
 ---@param answer string

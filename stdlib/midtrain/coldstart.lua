@@ -19,7 +19,8 @@ local specification = options.merged(runs.specification, {
   prompt = { "table", doc = "see prompt.new; the same as RMT's" },
   thought = {
     "function",
-    doc = "(text before, true token, budget, generator) → thought; else made of candidates",
+    doc = "(text before, true token, budget, generator) → thought; else made of candidates; "
+      .. "budget is nil in steps without a budget line",
   },
   entropies = { "table", doc = "per document; only positions of a tier are used, as in RMT" },
   thresholds = { "table", default = entropy.thresholds, doc = "tiers, nats [D, RPT]" },
@@ -136,15 +137,16 @@ local function step(self, run, knobs, t)
   local lists = not self.thought
     and run:time("candidates", candidates, run, self.documents, draws, knobs, t)
   local end_id = tokenizer.eos_id or run.model.eos_ids[1]
+  local asked = generator:uniform() >= knobs.plain_share and B or nil
   local forest = documents.forest(self.prompt, self.documents, draws,
-    { budget = generator:uniform() >= knobs.plain_share and B or nil, score = knobs.lambda > 0 })
+    { budget = asked, score = knobs.lambda > 0 })
   local batch, mask, length = forest.batch, {}, 0
   for i, place in ipairs(forest.positions) do
     local truth = tokenizer:token(place.ids[place.position])
     local thought
     if self.thought then
       local before = tokenizer:decode(table.move(place.ids, 1, place.position - 1, 1, {}))
-      thought = self.thought(before, truth, B, generator)
+      thought = self.thought(before, truth, asked, generator)
     else
       local list = #lists[i] > 0 and lists[i] or { truth }
       thought = coldstart.thought(tokenizer, list, B, generator)
@@ -154,7 +156,7 @@ local function step(self, run, knobs, t)
     mask[batch:segment(ids, { parent = forest.closings[i] })] = 1
     length = length + #ids
     if i <= 2 then
-      run:record("samples.jsonl", { step = t + 1, budget = B, text = tokenizer:decode(ids) })
+      run:record("samples.jsonl", { step = t + 1, budget = asked, text = tokenizer:decode(ids) })
     end
   end
 
@@ -196,5 +198,6 @@ function coldstart.new(given)
     new = coldstart.new,
   }
 end
+options.takes(coldstart.new, specification)
 
 return setmetatable(coldstart, { __call = function(_, given) return coldstart.new(given) end })

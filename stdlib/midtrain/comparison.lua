@@ -120,6 +120,7 @@ function comparison.run(given)
   end
   return results
 end
+options.takes(comparison.run, specification)
 
 -- 97.5 % quantiles of Student's t for 1 … 10 degrees of freedom.
 local student = { 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228 }
@@ -199,11 +200,50 @@ function comparison.lines(names, rows)
   return lines
 end
 
---- The table in Markdown, the paper's own figures below it.
+--- How far a method is from each other one: differences of results of the same seed, so that what a
+--- seed does to all methods falls out. Mean of the tiers in percent (directly where a method does not
+--- reason) and length of thoughts, with intervals over the seeds.
+---@param results table<string, table[]>
+---@param name string
+---@return { title: string, cells: { mean: number?, half_width: number? }[] }[]
+function comparison.differences(results, name)
+  local function mean_accuracy(result)
+    local mean = (result.reasoning or result.direct).mean
+    return mean and 100 * mean
+  end
+  local function length(result) return result.reasoning and result.reasoning.think_length end
+  local rows = {}
+  for _, method in ipairs(methods.list) do
+    local others = results[method.name]
+    if others and method.name ~= name then
+      local row = { title = method.title, cells = {} }
+      for i, value in ipairs { mean_accuracy, length } do
+        local values = {}
+        for seed, result in ipairs(results[name] or {}) do
+          local a, b = value(result), others[seed] and value(others[seed])
+          if a and b then values[#values + 1] = a - b end
+        end
+        local mean, half_width = comparison.interval(values)
+        row.cells[i] = { mean = mean, half_width = half_width }
+      end
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+--- The table in Markdown, below it what sets RMT apart from each other method, and the paper's own
+--- figures.
 ---@param results table<string, table[]>
 ---@return string
 function comparison.markdown(results)
   local lines = comparison.lines(heading, comparison.rows(results))
+  if results.rmt then
+    lines[#lines + 1] = "\nRMT minus each other method, by seed:\n"
+    local differences =
+      comparison.lines({ "", "mean", "length" }, comparison.differences(results, "rmt"))
+    table.move(differences, 1, #differences, #lines + 1, lines)
+  end
   lines[#lines + 1] = "\nThe paper's own figures, 14B models on OmniMATH:\n"
   lines[#lines + 1] = comparison.line { "", "easy", "medium", "hard", "mean", "length" }
   lines[#lines + 1] = "|---|--:|--:|--:|--:|--:|"

@@ -283,15 +283,17 @@ kinds[#kinds + 1] = function(r)
     ("Adding the constant %d, we get f(%d) = %d."):format(c, x, a * square + b * x + c))
 end
 
+local generate_options = {
+  seed = { "integer", default = 0 },
+  first = { "integer", default = 1, min = 1 },
+}
+
 --- Documents 1 … n of a seed, every kind of problem as often as any other.
 ---@param n integer
 ---@param given { seed: integer?, first: integer? }? first: number of the first document
 ---@return string[]
 function corpus.generate(n, given)
-  local o = options.check("corpus.generate", given, {
-    seed = { "integer", default = 0 },
-    first = { "integer", default = 1, min = 1 },
-  })
+  local o = options.check("corpus.generate", given, generate_options)
   local documents = {}
   for i = 1, n do
     local number = o.first + i - 1
@@ -304,6 +306,7 @@ function corpus.generate(n, given)
   end
   return documents
 end
+options.takes(corpus.generate, generate_options)
 
 --- How many kinds of problem there are.
 corpus.kinds = #kinds

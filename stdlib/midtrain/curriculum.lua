@@ -28,17 +28,19 @@ local function check_probabilities(where, p)
   return p
 end
 
+local paper_options = {
+  p1 = { "table", default = { .6, .3, .1 }, doc = "early probabilities [D]" },
+  p2 = { "table", default = { .1, .3, .6 }, doc = "late probabilities [D]" },
+  t1 = { "number", default = 0.3, min = 0, max = 1, doc = "share of T [K]" },
+  t2 = { "number", default = 0.7, min = 0, max = 1, doc = "share of T [K]" },
+}
+
 --- The paper's: p1 before t1 = 0.3T, p2 from t2 = 0.7T on, linear in between [K];
 --- p1 = (.6, .3, .1), p2 = (.1, .3, .6) [D].
 ---@param given { p1: number[]?, p2: number[]?, t1: number?, t2: number? }? t1, t2 as shares of T
 ---@return midtrain.Curriculum
 function curriculum.paper(given)
-  local o = options.check("curriculum.paper", given, {
-    p1 = { "table", default = { .6, .3, .1 }, doc = "early probabilities [D]" },
-    p2 = { "table", default = { .1, .3, .6 }, doc = "late probabilities [D]" },
-    t1 = { "number", default = 0.3, min = 0, max = 1, doc = "share of T [K]" },
-    t2 = { "number", default = 0.7, min = 0, max = 1, doc = "share of T [K]" },
-  })
+  local o = options.check("curriculum.paper", given, paper_options)
   local p1 = check_probabilities("curriculum.paper, p1", o.p1)
   local p2 = check_probabilities("curriculum.paper, p2", o.p2)
   local share1, share2 = o.t1, o.t2
@@ -53,6 +55,7 @@ function curriculum.paper(given)
     return p
   end
 end
+options.takes(curriculum.paper, paper_options)
 
 --- The same probabilities at every step.
 ---@param p number[]
@@ -92,6 +95,12 @@ local function signal(state, tier)
     or state[("curriculum/%s/frac_reward_nonzero_std"):format(tier)]
 end
 
+local feedback_options = {
+  base = { "function", default = curriculum.uniform(), doc = "what results are weighed with" },
+  floor = { "number", default = 0.2, min = 0, max = 1, doc = "share of the base kept [D]" },
+  smoothing = { "number", default = 0.8, min = 0, max = 1, doc = "of v that is kept [D]" },
+}
+
 --- Fed back from results: p_i ∝ base_i·v_i, where v_i is the moving average of the share of the
 --- tier's groups whose answers were not all alike, since only these have a gradient (the reason of
 --- DAPO's dynamic sampling). A tier not seen yet has v = 1; `floor` of the base's probability is
@@ -99,11 +108,7 @@ end
 ---@param given { base: midtrain.Curriculum?, floor: number?, smoothing: number? }?
 ---@return midtrain.Curriculum
 function curriculum.feedback(given)
-  local o = options.check("curriculum.feedback", given, {
-    base = { "function", default = curriculum.uniform(), doc = "what results are weighed with" },
-    floor = { "number", default = 0.2, min = 0, max = 1, doc = "share of the base kept [D]" },
-    smoothing = { "number", default = 0.8, min = 0, max = 1, doc = "of v that is kept [D]" },
-  })
+  local o = options.check("curriculum.feedback", given, feedback_options)
   return function(t, T, state)
     state = state or {}
     local base, per_position, memory = o.base(t, T, state)
@@ -124,6 +129,7 @@ function curriculum.feedback(given)
     return p, per_position, memory
   end
 end
+options.takes(curriculum.feedback, feedback_options)
 
 ---@class midtrain.Draw
 ---@field document integer
@@ -135,6 +141,8 @@ end
 ---@field private seed integer
 ---@field private pools integer[][][] per document and tier, its positions
 ---@field private used table<integer, true>[] per document, its used positions
+---@field private teaching table<integer, true>[] per document, positions whose last answers differed
+---@field private now table<integer, table<integer, true>> by document, positions of this step
 ---@field private eligible integer[] documents with any position
 ---@field private taken integer documents drawn so far: epoch and place in it
 ---@field private drawn table[] what the last draw marked as used, and…
@@ -148,16 +156,17 @@ Sampler.__index = Sampler
 ---@param seed integer
 ---@return midtrain.Sampler
 function curriculum.sampler(tiers, seed)
-  local eligible, used = {}, {}
+  local eligible, used, teaching = {}, {}, {}
   for d, pool in ipairs(tiers) do
-    used[d] = {}
+    used[d], teaching[d] = {}, {}
     if #pool[1] + #pool[2] + #pool[3] > 0 then eligible[#eligible + 1] = d end
   end
   if #eligible == 0 then
     error("curriculum.sampler: no document has a position in any tier; lower the thresholds")
   end
   return setmetatable({
-    seed = seed, pools = tiers, eligible = eligible, used = used, taken = 0, restarts = 0,
+    seed = seed, pools = tiers, eligible = eligible, used = used, teaching = teaching, taken = 0,
+    restarts = 0,
   }, Sampler)
 end
 
@@ -181,22 +190,44 @@ function Sampler:unused(document, tier)
   return positions
 end
 
+-- A position of the tier that was used before and taught something then, with probability `revisit`;
+-- nil without luck or such a position. None comes twice in a step.
+function Sampler:again(document, tier, revisit, generator)
+  if revisit == 0 or generator:uniform() >= revisit then return nil end
+  local positions = {}
+  for _, p in ipairs(self.pools[document][tier]) do
+    if self.teaching[document][p] and not self.now[document][p] then
+      positions[#positions + 1] = p
+    end
+  end
+  return positions[1] and generator:choice(positions)
+end
+
 -- Up to `count` positions of one document. A tier without unused positions leaves its probability
 -- to the document's others; tiers with p = 0 are never drawn.
-function Sampler:draw_from(document, p, count, generator, per_position)
+function Sampler:draw_from(document, p, count, generator, given)
   local left = { self:unused(document, 1), self:unused(document, 2), self:unused(document, 3) }
-  local chosen = {}
+  local chosen, now = {}, self.now[document] or {}
+  self.now[document] = now
   for _ = 1, count do
     local weights, any = {}, false
     for tier = 1, 3 do
-      weights[tier] = #left[tier] > 0 and p[tier] * (per_position and #left[tier] or 1) or 0
+      weights[tier] = #left[tier] > 0 and p[tier] * (given.per_position and #left[tier] or 1) or 0
       any = any or weights[tier] > 0
     end
     if not any then break end
     local tier = generator:choice({ 1, 2, 3 }, weights)
-    local position = table.remove(left[tier], generator:integer(#left[tier]))
-    self.used[document][position] = true
-    table.insert(self.drawn, { self.used[document], position })
+    local position = self:again(document, tier, given.revisit or 0, generator)
+    if not position then
+      position = generator:choice(left[tier])
+      self.used[document][position] = true
+      table.insert(self.drawn, { self.used[document], position })
+    end
+    -- One that is gone back to may be unused as well, after a restart.
+    for i, p in ipairs(left[tier]) do
+      if p == position then table.remove(left[tier], i) end
+    end
+    now[position] = true
     chosen[#chosen + 1] = { position = position, tier = tier }
   end
   if #chosen == 0 then return nil end
@@ -216,7 +247,7 @@ function Sampler:begin(step)
     for _, drawn in ipairs(self.drawn) do drawn[1][drawn[2]] = nil end
     self.taken, self.restarts, self.used = before.taken, before.restarts, before.used
   end
-  self.drawn = {}
+  self.drawn, self.now = {}, {}
   self.before =
     { step = step, taken = self.taken, restarts = self.restarts, used = self.used }
 end
@@ -229,16 +260,19 @@ end
 ---@param step integer
 ---@param documents integer
 ---@param count integer positions per document; fewer where a document has fewer
----@param per_position boolean? p_t is then the weight of each position of a tier, not of the tier
----@param round integer? 1, 2, … for further positions of the step beside those already drawn
+---@param given { per_position: boolean?, round: integer?, revisit: number? }? per_position: p_t is
+---  the weight of each position of a tier, not of the tier; round: 1, 2, … for further positions of
+---  the step beside those already drawn; revisit: probability of taking, instead of an unused
+---  position, one of its tier that was noted to teach something (see Sampler:note)
 ---@return midtrain.Draw[]
-function Sampler:draw(p, step, documents, count, per_position, round)
+function Sampler:draw(p, step, documents, count, given)
   check_probabilities("curriculum: p_t", p)
-  if not round then self:begin(step) end
-  local generator = random.new(self.seed, step, "positions" .. (round or ""))
+  given = given or {}
+  if not given.round then self:begin(step) end
+  local generator = random.new(self.seed, step, "positions" .. (given.round or ""))
   local draws, passed, restarted = {}, 0, false
   while #draws < math.min(documents, #self.eligible) do
-    local draw = self:draw_from(self:next_document(), p, count, generator, per_position)
+    local draw = self:draw_from(self:next_document(), p, count, generator, given)
     if draw then
       draws[#draws + 1], passed = draw, 0
     else
@@ -258,27 +292,50 @@ function Sampler:draw(p, step, documents, count, per_position, round)
   return draws
 end
 
+--- Notes whether the answers at a position differed when it was last asked: only then does asking it
+--- teach anything. Called when a step is done, so that a step tried again draws the same.
+---@param document integer
+---@param position integer
+---@param is_teaching boolean
+function Sampler:note(document, position, is_teaching)
+  self.teaching[document][position] = is_teaching or nil
+end
+
+-- Sets of positions as sorted lists, and back.
+local function lists(sets)
+  local result = {}
+  for d, set in ipairs(sets) do
+    result[d] = {}
+    for p in pairs(set) do table.insert(result[d], p) end
+    table.sort(result[d])
+  end
+  return result
+end
+
+local function sets(count, given)
+  local result = {}
+  for d = 1, count do
+    result[d] = {}
+    for _, p in ipairs(given and given[d] or {}) do result[d][p] = true end
+  end
+  return result
+end
+
 --- What a checkpoint must keep, as plain data.
 ---@return table
 function Sampler:state()
-  local used = {}
-  for d in ipairs(self.pools) do
-    used[d] = {}
-    for p in pairs(self.used[d]) do table.insert(used[d], p) end
-    table.sort(used[d])
-  end
-  return { taken = self.taken, restarts = self.restarts, used = used }
+  return {
+    taken = self.taken, restarts = self.restarts, used = lists(self.used),
+    teaching = lists(self.teaching),
+  }
 end
 
 --- Goes back to a state; the documents and the seed must be the same.
 ---@param state table
 function Sampler:restore(state)
   self.taken, self.restarts = state.taken, state.restarts
-  self.before, self.used = nil, {}
-  for d in ipairs(self.pools) do
-    self.used[d] = {}
-    for _, p in ipairs(state.used[d] or {}) do self.used[d][p] = true end
-  end
+  self.before, self.used = nil, sets(#self.pools, state.used)
+  self.teaching = sets(#self.pools, state.teaching)
 end
 
 return curriculum

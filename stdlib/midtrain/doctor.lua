@@ -86,7 +86,15 @@ local rules = {
   function(now)
     if (now "skipped" or 0) == 0 then return end
     return "steps were skipped, their loss or gradient was not finite", "skipped",
-      "a smaller learning rate; check a reward or loss of your own for division by zero"
+      "a smaller learning rate; check a reward or loss of your own for division by zero; the batches are in "
+        .. "the run's folder skipped"
+  end,
+  function(now)
+    local norm, loss = now "outlier/grad_norm" or 0, now "outlier/loss" or 0
+    -- One of a window of twenty may happen.
+    if math.max(norm, loss) < 0.1 then return end
+    return "losses or gradients jump far above what they were", norm >= loss and "outlier/grad_norm" or "outlier/loss",
+      "a smaller max_grad_norm or learning rate; look at what those steps were computed from"
   end,
   function(now)
     if (now "sampling/sampling_logp_difference/mean" or 0) < 0.1 then return end

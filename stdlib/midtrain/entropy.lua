@@ -179,6 +179,7 @@ function entropy.documents(model, documents, given)
   end
   return result
 end
+options.takes(entropy.documents, specification)
 
 --- Forgets what was computed for `model`; needed when its weights changed and the new model is
 --- meant to be the entropy model.

@@ -22,21 +22,23 @@ local eval = {}
 ---@field places midtrain.Place[]
 ---@field thresholds number[]
 
+local set_options = {
+  docs = { "table", required = true, doc = "list of texts, not those of training" },
+  entropy_model = { { "userdata", "table" }, required = true, doc = "with its tokenizer" },
+  entropy_filter = { "function", doc = "(text, H) → H; 0 keeps a position out" },
+  entropy_top_k = { "integer", min = 2, doc = "16 in RPT [K]; the whole vocabulary if absent" },
+  thresholds = { "table", default = entropy.thresholds, doc = "nats [D, RPT]" },
+  max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
+  count = { "integer", default = 200, min = 1 },
+  seed = { "integer", default = 0 },
+}
+
 --- What models are evaluated on: documents, and positions in them whose entropy is above the lowest
 --- threshold; of these `count` drawn with a seed, so that all models get the same.
 ---@param given table see below; docs is required, and entropies or entropy_model
 ---@return midtrain.EvalSet
 function eval.set(given)
-  local o = options.check("eval.set", given, {
-    docs = { "table", required = true, doc = "list of texts, not those of training" },
-    entropy_model = { { "userdata", "table" }, required = true, doc = "with its tokenizer" },
-    entropy_filter = { "function", doc = "(text, H) → H; 0 keeps a position out" },
-    entropy_top_k = { "integer", min = 2, doc = "16 in RPT [K]; the whole vocabulary if absent" },
-    thresholds = { "table", default = entropy.thresholds, doc = "nats [D, RPT]" },
-    max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
-    count = { "integer", default = 200, min = 1 },
-    seed = { "integer", default = 0 },
-  })
+  local o = options.check("eval.set", given, set_options)
   local model = o.entropy_model
   local ids_of = documents.encode(model.tokenizer, o.docs, o.max_document_length)
   local entropies = entropy.documents(model, ids_of, { top_k = o.entropy_top_k })
@@ -62,6 +64,7 @@ function eval.set(given)
   end)
   return { documents = ids_of, places = places, thresholds = o.thresholds }
 end
+options.takes(eval.set, set_options)
 
 -- Shares of right predictions in each tier: cumulative as RPT reports them (H > 0.5, > 1.0, > 1.5),
 -- or each position in its own tier only. The mean is that of the tiers, unweighted.
@@ -185,6 +188,11 @@ function eval.next_token(model, set, given)
   for name, value in pairs(lengths or {}) do result[name] = value end
   return result
 end
+options.takes(eval.next_token, specification)
+
+local perplexity_options = {
+  max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
+}
 
 --- Perplexity e^(mean negative log-probability) of documents, over all tokens that have one before
 --- them.
@@ -193,14 +201,13 @@ end
 ---@param given { max_document_length: integer? }?
 ---@return number perplexity, integer tokens
 function eval.perplexity(model, docs, given)
-  local o = options.check("eval.perplexity", given, {
-    max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
-  })
+  local o = options.check("eval.perplexity", given, perplexity_options)
   local sum, count = 0, 0
   for _, ids in ipairs(documents.encode(model.tokenizer, docs, o.max_document_length)) do
     for _, lp in ipairs(model:score(ids)) do sum, count = sum - lp, count + 1 end
   end
   return math.exp(sum / count), count
 end
+options.takes(eval.perplexity, perplexity_options)
 
 return eval

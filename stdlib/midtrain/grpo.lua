@@ -10,6 +10,7 @@ local objective = require "midtrain.objective"
 local options = require "midtrain.options"
 local policy = require "midtrain.policy"
 local questions = require "midtrain.questions"
+local random = require "midtrain.random"
 local rollout = require "midtrain.rollout"
 local runs = require "midtrain.run"
 local scoring = require "midtrain.scoring"
@@ -49,26 +50,50 @@ local specification = options.merged(shared, {
   },
   questions_per_step = { "integer", default = 8, min = 1, knob = true },
 })
--- It draws positions of documents anew, and there are none.
-specification.dynamic_sampling = nil
 grpo.specification = specification
 
--- The questions of a step and `num_generations` answers to each, read, judged and scored.
-local function answers(self, run, knobs, t)
+-- `num_generations` answers to each of some questions, read, judged and scored.
+local function answers(self, run, knobs, numbers, settings)
   local list = {}
-  local numbers = ntp.draw(#self.tasks, knobs.questions_per_step, t, run.seed, self.orders)
   for i, number in ipairs(numbers) do list[i] = self.tasks[number] end
   local batch, segments = self.prompt:batch(list, knobs.budget)
-  local groups = run:time("rollout", run.model.rollout, run.model, batch, segments,
-    rollout.options(knobs, run.seed, t))
+  local groups = run:time("rollout", run.model.rollout, run.model, batch, segments, settings)
   local judging = {
     grade = self.grade, extract = self.extract, budget = knobs.budget,
     opens_thought = self.prompt.opens_thought,
   }
   for i, group in ipairs(groups) do
+    group.task = list[i]
     for _, sample in ipairs(group) do tasks.read(sample, list[i], run.model, judging) end
   end
-  return batch, segments, groups
+  scoring.ask(groups, knobs.reward, knobs.reward_instructions)
+  return groups
+end
+
+-- Up to `count` questions that the step does not have yet, the same whenever the step is taken.
+local function others(self, seed, t, round, used, count)
+  local numbers = {}
+  for number in ipairs(self.tasks) do
+    if not used[number] then numbers[#numbers + 1] = number end
+  end
+  random.new(seed, t, "questions" .. round):shuffle(numbers)
+  return table.move(numbers, 1, math.min(count, #numbers), 1, {})
+end
+
+-- A step's groups; those that teach nothing are replaced if `dynamic_sampling` allows.
+local function sample(self, run, knobs, t)
+  local used = {}
+  local function ask(numbers, round)
+    for _, number in ipairs(numbers) do used[number] = true end
+    if #numbers == 0 then return {} end
+    return answers(self, run, knobs, numbers, rollout.options_of_round(knobs, run.seed, t, round))
+  end
+  local sampled =
+    ask(ntp.draw(#self.tasks, knobs.questions_per_step, t, run.seed, self.orders), 0)
+  local kept, metrics = rollout.refill(sampled, knobs.dynamic_sampling, function(missing, round)
+    return ask(others(self, run.seed, t, round, used, missing), round)
+  end)
+  return kept, sampled, metrics
 end
 
 local function answered_ratio(groups)
@@ -100,19 +125,23 @@ local function step(self, run, knobs, t)
   if knobs.beta > 0 and not self.reference_model then
     error "grpo: beta > 0 needs the option reference_model"
   end
-  local batch, segments, groups = answers(self, run, knobs, t)
-  local metrics, failure = scoring.step(run, groups, knobs)
-  if metrics["rewards/unscored"] == scoring.count(groups) then
+  local groups, all, of_sampling = sample(self, run, knobs, t)
+  local metrics, failure = scoring.step(run, all, knobs)
+  for name, value in pairs(of_sampling) do metrics[name] = value end
+  if metrics["rewards/unscored"] == scoring.count(all) then
     error("grpo: the reward left every sample of this step unscored"
       .. (failure and "; it failed: " .. failure or ""))
   end
+  local list = {}
+  for i, group in ipairs(groups) do list[i] = group.task end
+  local batch, segments = self.prompt:batch(list, knobs.budget)
   local sequences, sampled = rollout.attach(batch, segments, groups, knobs)
   policy.update(run, knobs, {
     batch = batch, sequences = sequences, sampled = sampled, has_ratio = true,
     reference_model = self.reference_model,
   }, metrics)
   metrics.budget = knobs.budget
-  metrics["completions/answered_ratio"] = answered_ratio(groups)
+  metrics["completions/answered_ratio"] = answered_ratio(all)
   log(self, run, groups)
   return metrics
 end
@@ -139,5 +168,6 @@ function grpo.new(given)
     new = grpo.new,
   }
 end
+options.takes(grpo.new, specification)
 
 return setmetatable(grpo, { __call = function(_, given) return grpo.new(given) end })

@@ -1,31 +1,36 @@
--- help(): what there is. help "mid.load", help(mid.load) or ?load at the prompt: one function, with its arguments and
--- an example. help(model): what an object can do. Everything comes from the one declaration of each native function.
+-- help(): what there is. help "mid.load", help(mid.load) or ?load at the prompt: one function, with
+-- its arguments and an example. help(model): what an object can do. Everything comes from the one
+-- declaration of each native function, or from the comment above a Lua function and the options
+-- that it declares.
 
-local native = require "midtrain.native"
+local functions = require "midtrain.functions"
+local options = require "midtrain.options"
+local show = require "midtrain.show"
 
 local help = {}
 
-local entries -- in order of declaration
+local documented = {}
 
--- Every documented function, method and property: name, kind, parameters, returns, doc, example.
+--- Every documented function, method and property: name, kind, parameters, returns, doc, example.
 function help.entries()
-  entries = entries or native.registry()
-  return entries
+  return table.move(documented, 1, #documented, #functions.entries() + 1,
+    table.move(functions.entries(), 1, #functions.entries(), 1, {}))
 end
 
--- Adds the documentation of a function that is written in Lua.
+--- Adds the documentation of a function that is written in Lua.
 function help.document(entry)
   assert(type(entry.name) == "string" and type(entry.doc) == "string", "an entry needs a name and a doc")
   entry.kind = entry.kind or "function"
   entry.parameters = entry.parameters or {}
-  table.insert(help.entries(), entry)
+  table.insert(documented, entry)
 end
 
--- The entries of what belongs to a type, by the type's name.
+--- The entries of what belongs to a type, by the type's name.
 function help.members(type_name)
   local found, start = {}, type_name:lower()
   for _, entry in ipairs(help.entries()) do
-    if entry.name:match "^([%w_]+)[.:]" == start and entry.kind ~= "function" then found[#found + 1] = entry end
+    local is_member = entry.kind == "method" or entry.kind == "property"
+    if is_member and entry.name:match "^([%w_]+)[.:]" == start then found[#found + 1] = entry end
   end
   return found
 end
@@ -33,7 +38,7 @@ end
 local function short_name(entry) return entry.name:match "[%w_]+$" end
 
 local function signature(entry)
-  if entry.kind == "property" then return entry.name end
+  if entry.kind == "property" or entry.kind == "prompt" and #entry.parameters == 0 then return entry.name end
   local names = {}
   for i, parameter in ipairs(entry.parameters) do
     names[i] = parameter.optional and "[" .. parameter.name .. "]" or parameter.name
@@ -70,7 +75,7 @@ local function list(title, found)
   return table.concat(lines, "\n")
 end
 
--- What a table loads when it is first asked for, by name: what it is for.
+--- What a table loads when it is first asked for, by name: what it is for.
 function help.modules(value)
   local metatable = debug.getmetatable(value)
   local modules = type(metatable) == "table" and rawget(metatable, "__modules")
@@ -78,11 +83,13 @@ function help.modules(value)
 end
 
 local function overview()
-  local functions = {}
+  local found = { ["function"] = {}, prompt = {} }
   for _, entry in ipairs(help.entries()) do
-    if entry.kind == "function" then functions[#functions + 1] = entry end
+    if found[entry.kind] then table.insert(found[entry.kind], entry) end
   end
-  local text = list("Functions; help(name) or ?name tells more, help(object) what an object can do.", functions)
+  local text =
+    list("Functions; help(name) or ?name tells more, help(object) what an object can do.", found["function"])
+  if #found.prompt > 0 then text = list("At the prompt", found.prompt) .. "\n" .. text end
   local modules = {}
   for name, purpose in next, help.modules(require "midtrain") do
     modules[#modules + 1] = { name = "mid." .. name, kind = "property", doc = purpose }
@@ -92,81 +99,98 @@ local function overview()
   return text .. "\n" .. list("Lua modules", modules)
 end
 
--- The name under which a native function can be found in `mid`.
-local function name_of(f)
-  for _, entry in ipairs(help.entries()) do
-    local value = native
-    for part in entry.name:gsub("^mid%.", ""):gmatch "[^.:]+" do
-      value = type(value) == "table" and rawget(value, part) or nil
-    end
-    if value == f then return entry.name end
-  end
-end
-
--- The comment above a Lua function in its file, with its parameters; nothing if there is none.
-local function source_page(f, name)
-  local info = debug.getinfo(f, "S")
-  local file = info.source:sub(1, 1) == "@" and io.open(info.source:sub(2))
-  if not file then return nil end
-  local source = {}
-  for line in file:lines() do
-    source[#source + 1] = line
-    if #source == info.linedefined then break end
-  end
-  file:close()
-  local first = info.linedefined
-  while first > 1 and source[first - 1]:match "^%s*%-%-%-" do first = first - 1 end
-  if first == info.linedefined then return nil end
-  local lines = { name .. (source[info.linedefined]:match "%b()" or "(…)") }
-  for i = first, info.linedefined - 1 do
-    local text = source[i]:match "^%s*%-%-%-%s?(.*)"
-    local parameter, rest = text:match "^@param%s+(%S+)%s+(.*)"
-    local result = text:match "^@return%s+(.*)"
-    lines[#lines + 1] = parameter and "    " .. parameter:gsub("%?$", "") .. ": " .. rest
-      or result and "  gives " .. result or "  " .. text
-  end
-  return table.concat(lines, "\n")
-end
-
--- The options that a module declares, by name.
+-- The options that a function takes, by name.
 local function option_lines(specification, lines)
-  local names = {}
+  local names, has_knobs = {}, false
   for name in next, specification do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
     local option = specification[name]
     local types = type(option[1]) == "table" and table.concat(option[1], "|") or tostring(option[1])
-    local text = "    " .. name .. ": " .. types
-    local default = option.default
+    local text = "      " .. name .. ": " .. types
     if option.required then
       text = text .. ", required"
-    elseif type(default) ~= "nil" and type(default) ~= "function" and type(default) ~= "table" then
-      text = text .. " = " .. tostring(default)
+    elseif option.default ~= nil then
+      local default = type(option.default) == "string" and ("%q"):format(option.default)
+        or show.format(option.default):gsub("^function of ", "")
+      text = text .. " = " .. default
     end
     if option.choices then text = text .. " (" .. table.concat(option.choices, " | ") .. ")" end
     if option.doc then text = text .. "  " .. option.doc end
-    lines[#lines + 1] = text .. (option.knob and "  · can be changed while it runs" or "")
+    lines[#lines + 1] = text .. (option.knob and "  · knob" or "")
+    has_knobs = has_knobs or option.knob
+  end
+  if has_knobs then
+    lines[#lines + 1] = "      (knob: can be assigned while it runs, from the next step on)"
   end
 end
 
--- What a module of `mid` is for and what is in it.
+-- What stands above a Lua function, with its parameters and options; nothing if that is nothing.
+local function source_page(f, name)
+  local comment = functions.comment(f)
+  if not comment then return nil end
+  local lines = { (name or comment.name or "function") .. comment.signature }
+  lines[2] = "  " .. comment.text:gsub("\n", "\n  ")
+  for _, parameter in ipairs(comment.parameters) do
+    lines[#lines + 1] = ("    %s: %s"):format(parameter.name:gsub("%?$", ""), parameter.doc)
+    local specification = parameter.name:gsub("%?$", "") == "given" and options.of(f)
+    if specification then option_lines(specification, lines) end
+  end
+  for _, result in ipairs(comment.returns) do lines[#lines + 1] = "  gives " .. result.doc end
+  return table.concat(lines, "\n")
+end
+
+-- Lua functions with a comment as entries of a list.
+local function entries_of(container, prefix)
+  local found = {}
+  for name, value in next, container do
+    local comment = type(value) == "function" and functions.comment(value)
+    if comment then
+      found[#found + 1] =
+        { name = prefix .. name .. comment.signature, kind = "property", doc = comment.text }
+    end
+  end
+  table.sort(found, function(a, b) return a.name < b.name end)
+  return found
+end
+
+-- What a module of `mid` is for and what is in it; of one that is called like a function, what it
+-- takes.
 local function module_page(value)
   for name, purpose in next, help.modules(require "midtrain") do
     if package.loaded["midtrain." .. name] == value then
-      local fields = {}
-      for field in next, value do
-        if type(field) == "string" then fields[#fields + 1] = field end
-      end
-      table.sort(fields)
-      local lines = { "mid." .. name .. ": " .. purpose, "  has " .. table.concat(fields, ", ") }
-      local specification = rawget(value, "specification")
-      if type(specification) == "table" then
+      local title = "mid." .. name
+      local metatable = debug.getmetatable(value)
+      local call = type(metatable) == "table" and rawget(metatable, "__call")
+      -- What the call does is the work of the function by the usual name.
+      local called = call and (rawget(value, "new") or rawget(value, "print"))
+      local lines = { called and source_page(called, title) or ("%s: %s"):format(title, purpose) }
+      local found = entries_of(value, title .. ".")
+      if #found > 0 then lines[2] = list("has", found) end
+      local specification = not called and options.of(value)
+      if specification then
         lines[#lines + 1] = "  options:"
         option_lines(specification, lines)
       end
       return table.concat(lines, "\n")
     end
   end
+end
+
+-- The methods of a run, and what can be changed while it trains.
+local function run_page(value)
+  local metatable = debug.getmetatable(value)
+  local is_run = type(metatable) == "table" and rawget(metatable, "__name") == "Run"
+  local fields = is_run and rawget(metatable, "__fields")
+  if type(fields) ~= "table" then return nil end
+  local knobs = {}
+  for name, option in next, fields.specification do
+    if option.knob then knobs[name] = option end
+  end
+  local methods = entries_of(debug.getmetatable(fields).__index, "run:")
+  local lines = { list("A run; help \"run.start\" tells more.", methods) }
+  option_lines(knobs, lines)
+  return table.concat(lines, "\n")
 end
 
 -- What stands under a name like `mid.budget.linear` in the Lua library: a module or a function.
@@ -182,9 +206,9 @@ local function library_page(topic)
 end
 
 -- What a name like `run.fork` or `model:generate` stands for, from what its variable holds.
-local function variable_page(topic)
+local function variable_page(topic, environment)
   local first, rest = topic:match "^([%a_][%w_]*)([.:].+)$"
-  local value = first and rawget(_G, first)
+  local value = first and (rawget(environment or _G, first) or rawget(_G, first))
   for part in (rest or ""):gmatch "[.:]([%a_][%w_]*)" do
     local type_name = type(value) == "userdata" and getmetatable(value)
     if type(type_name) == "string" then
@@ -208,23 +232,25 @@ local function pages_named(name)
   return #found > 0 and table.concat(found, "\n\n") or nil
 end
 
--- The help text for a name, a function or an object; nothing for the overview.
-function help.text(topic)
+--- The help text for a name, a function or an object; nothing for the overview. Variables are looked
+--- up in an environment first, if it is given.
+function help.text(topic, environment)
   if topic == nil then return overview() end
   local kind = type(topic)
   if kind == "function" then
-    local name = name_of(topic)
-    return name and pages_named(name) or source_page(topic, "function") or "This function is not documented."
+    local entry = functions.entry(topic)
+    return entry and page(entry) or source_page(topic)
+      or functions.title(topic) .. "\n  There is no comment (---) above it."
   end
   local type_name = kind == "userdata" and getmetatable(topic)
   if type(type_name) == "string" then return list(type_name .. "; ?name tells more.", help.members(type_name)) end
   if kind == "table" then
-    local text = module_page(topic)
+    local text = module_page(topic) or run_page(topic)
     if text then return text end
   end
   if kind ~= "string" then return "A " .. kind .. "; help knows functions, objects and names." end
 
-  local text = library_page(topic) or variable_page(topic) or pages_named(topic)
+  local text = library_page(topic) or variable_page(topic, environment) or pages_named(topic)
   if text then return text end
   local members = help.members(topic)
   if #members > 0 then return list(topic .. "; ?name tells more.", members) end

@@ -1,34 +1,10 @@
 -- What a run writes down: values in a form that JSON can hold, with the source text of functions,
 -- and lines appended to files.
 
+local functions = require "midtrain.functions"
 local mid = require "midtrain.native"
 
 local journal = {}
-
--- Lines first … last of the text that a function was defined in.
-local function source_text(info)
-  local text
-  if info.source:sub(1, 1) == "@" then
-    local file = io.open(info.source:sub(2))
-    if not file then return nil end
-    text = file:read "a"
-    file:close()
-  elseif info.source:sub(1, 1) ~= "=" then
-    text = info.source
-  else
-    -- What was typed at the prompt is known to the engine alone, by the chunk's name.
-    text = mid.source and mid.source(info.source)
-  end
-  if not text then return nil end
-  local lines, number = {}, 0
-  for line in (text .. "\n"):gmatch "(.-)\n" do
-    number = number + 1
-    if number >= info.linedefined and number <= info.lastlinedefined then
-      lines[#lines + 1] = line
-    end
-  end
-  return table.concat(lines, "\n")
-end
 
 local describe
 
@@ -63,8 +39,10 @@ local function describe_function(f, depth)
     if name ~= "_ENV" then upvalues[name] = describe_upvalue(value, depth + 1) end
     index = index + 1
   end
+  local lines = functions.lines(f)
   return {
-    ["function"] = source_text(info) or "source not available",
+    ["function"] = lines and table.concat(lines, "\n", info.linedefined,
+      math.min(#lines, info.lastlinedefined)) or "source not available",
     at = ("%s:%d"):format(info.short_src, info.linedefined),
     -- Of its code without names, to tell it from others on the same lines.
     size = #string.dump(f, true),
@@ -136,6 +114,8 @@ end
 -- they close over or in the size of their code.
 local function compile(described)
   local line = math.tointeger(described.at and described.at:match ":(%d+)$") or 1
+  -- Only messages need it, and a damaged one may be anything.
+  if line < 1 or line > 1000000 then line = 1 end
   local upvalues, match = described.upvalues or {}, nil
   for _, f in ipairs(functions_in(described["function"], line, upvalues)) do
     local count, index = 0, 1
@@ -159,12 +139,7 @@ local function compile(described)
   return match
 end
 
---- The opposite of `describe`: a value again, functions from their source text and the values that
---- they close over. Nil, and what could not be made, where something is missing: a function without
---- source, or one that closes over an object.
----@param described any
----@return any value, string? problem
-function journal.revive(described)
+local function revive(described)
   if described == "…" then return nil, "what lies that deep" end
   if type(described) ~= "table" then return described end
   if described["nil"] then return nil end
@@ -174,7 +149,7 @@ function journal.revive(described)
   if not source then
     local copy = {}
     for key, item in pairs(described) do
-      local value, problem = journal.revive(item)
+      local value, problem = revive(item)
       if problem then return nil, problem end
       copy[key] = value
     end
@@ -187,13 +162,24 @@ function journal.revive(described)
     local name = debug.getupvalue(f, index)
     if not name then break end
     if name ~= "_ENV" then
-      local value, problem = journal.revive(upvalues[name])
+      local value, problem = revive(upvalues[name])
       if problem then return nil, problem end
       debug.setupvalue(f, index, value)
     end
     index = index + 1
   end
   return f
+end
+
+--- The opposite of `describe`: a value again, functions from their source text and the values that
+--- they close over. Nil, and what could not be made, where something is missing: a function without
+--- source, or one that closes over an object.
+---@param described any
+---@return any value, string? problem
+function journal.revive(described)
+  local ok, value, problem = pcall(revive, described)
+  if not ok then return nil, "what is damaged in the journal" end
+  return value, problem
 end
 
 --- The objects of a file of lines. A last line that was not finished is passed over; nothing if
@@ -220,24 +206,23 @@ function journal.cut(path, step)
   local kept = {}
   if not mid.exists(path) then return kept end
   for _, entry in ipairs(journal.read(path)) do
-    if (entry.step or 0) <= step then kept[#kept + 1] = entry end
+    if (tonumber(entry.step) or 0) <= step then kept[#kept + 1] = entry end
   end
-  local temporary = path .. ".tmp"
-  do
-    local file <close> = assert(io.open(temporary, "w"))
-    for _, entry in ipairs(kept) do file:write(mid.json.encode(entry), "\n") end
-  end
-  mid.rename(temporary, path)
+  local lines = {}
+  for i, entry in ipairs(kept) do lines[i] = mid.json.encode(entry) .. "\n" end
+  mid.write(path, table.concat(lines))
   return kept
 end
 
---- Appends one JSON object as a line.
+--- One JSON object as a line.
+---@param entry table
+---@return string
+function journal.line(entry) return mid.json.encode(describe(entry, 0)) .. "\n" end
+
+--- Appends one JSON object as a line, the whole line or nothing.
 ---@param path string
 ---@param entry table
-function journal.append(path, entry)
-  local file <close> = assert(io.open(path, "a"))
-  file:write(mid.json.encode(describe(entry, 0)), "\n")
-end
+function journal.append(path, entry) mid.append(path, journal.line(entry)) end
 
 --- Options as data for a run's config.json. Documents, their entropies and tasks are data, not
 --- settings: their number is enough.
@@ -253,12 +238,9 @@ function journal.settings(given)
   return settings
 end
 
---- Writes one JSON value as a file.
+--- Writes one JSON value as a file, which is there completely or not at all.
 ---@param path string
 ---@param value table
-function journal.write(path, value)
-  local file <close> = assert(io.open(path, "w"))
-  file:write(mid.json.encode(describe(value, 0)), "\n")
-end
+function journal.write(path, value) mid.write(path, journal.line(value)) end
 
 return journal

@@ -73,5 +73,6 @@ function ntp.new(given)
     new = ntp.new,
   }
 end
+options.takes(ntp.new, specification)
 
 return setmetatable(ntp, { __call = function(_, given) return ntp.new(given) end })

@@ -208,6 +208,7 @@ function objective.policy_loss(given)
   end
   return loss, metrics
 end
+options.takes(objective.policy_loss, specification)
 
 --- Next-token loss −Σ m·log p: the sum that RMT prints [K], or the mean over the tokens with m = 1,
 --- which does not swamp the policy term (the default [D]).

@@ -47,44 +47,43 @@ function optim.clip(source, limit)
   return norm
 end
 
----@class midtrain.Optimizer
----@field learning_rate number
----@field steps integer steps taken, skipped ones not counted
-local Optimizer = {}
-Optimizer.__index = Optimizer
+-- The constructor of an optimiser whose step for one parameter is update(self, parameter, gradient).
+local function optimizer(name, specification, update)
+  local Optimizer = { kind = name }
+  Optimizer.__index = Optimizer
 
--- An optimiser whose step for one parameter is update(self, parameter, gradient).
-local function new(name, source, given, specification, update)
-  local self = options.check("mid.optim." .. name, given or {}, specification)
-  self.name, self.update, self.steps, self.buffers = name, update, 0, {}
-  self.parameters = optim.parameters(source)
-  return setmetatable(self, Optimizer)
-end
+  function Optimizer:zero_grad()
+    for _, p in ipairs(self.parameters) do p.tensor.grad = nil end
+  end
 
---- Forgets all gradients.
-function Optimizer:zero_grad()
-  for _, p in ipairs(self.parameters) do p.tensor.grad = nil end
-end
-
---- Takes a step along the gradients; one whose gradients are not finite is skipped.
----@param given { learning_rate: number?, max_grad_norm: number? }?
----@return { grad_norm: number, skipped: boolean }
-function Optimizer:step(given)
-  given = options.check(self.name .. ":step", given or {}, {
-    learning_rate = { "number", min = 0 }, max_grad_norm = { "number", min = 0 },
-  })
-  self.learning_rate = given.learning_rate or self.learning_rate
-  local tensors = {}
-  for _, p in ipairs(self.parameters) do tensors[p.name] = p.tensor end
-  local norm = optim.clip(tensors, given.max_grad_norm)
-  if norm ~= norm or norm == math.huge then return { grad_norm = norm, skipped = true } end
-  self.steps = self.steps + 1
-  native.no_grad(function()
-    for _, p in ipairs(self.parameters) do
-      if p.tensor.grad then self:update(p, p.tensor.grad) end
+  --- Takes a step; one whose gradients are not finite is skipped.
+  ---@param given { learning_rate: number?, max_grad_norm: number? }?
+  ---@return { grad_norm: number, skipped: boolean }
+  function Optimizer:step(given)
+    given = options.check(name .. ":step", given or {}, {
+      learning_rate = { "number", min = 0 }, max_grad_norm = { "number", min = 0 },
+    })
+    self.learning_rate = given.learning_rate or self.learning_rate
+    local tensors = {}
+    for _, p in ipairs(self.parameters) do tensors[p.name] = p.tensor end
+    local norm = optim.clip(tensors, given.max_grad_norm)
+    local finite = norm == norm and norm < math.huge
+    if finite then
+      self.steps = self.steps + 1
+      native.no_grad(function()
+        for _, p in ipairs(self.parameters) do
+          if p.tensor.grad then update(self, p, p.tensor.grad) end
+        end
+      end)
     end
-  end)
-  return { grad_norm = norm, skipped = false }
+    return { grad_norm = norm, skipped = not finite }
+  end
+
+  return function(source, given)
+    local self = options.check("mid.optim." .. name, given or {}, specification, 2)
+    self.parameters, self.steps, self.buffers = optim.parameters(source), 0, {}
+    return setmetatable(self, Optimizer)
+  end
 end
 
 -- The running sum of a parameter's gradients, after adding this one: m ← momentum·m + g.
@@ -99,24 +98,26 @@ local function momentum(self, p, gradient)
   return self.nesterov and gradient + m * self.momentum or m
 end
 
+local sgd_options = {
+  learning_rate = { "number", default = 1e-2, min = 0 },
+  momentum = { "number", default = 0, min = 0 },
+  nesterov = { "boolean", default = false }, weight_decay = { "number", default = 0, min = 0 },
+}
+
+local new_sgd = optimizer("sgd", sgd_options, function(self, p, gradient)
+  if self.weight_decay > 0 then gradient = gradient + p.tensor * self.weight_decay end
+  p.tensor:add_(self.momentum > 0 and momentum(self, p, gradient) or gradient, -self.learning_rate)
+end)
+
 --- Stochastic gradient descent as in PyTorch: m ← momentum·m + g + weight_decay·w, w ← w −
 --- learning_rate·m.
 ---@param source any
 ---@param given { learning_rate: number?, momentum: number?, nesterov: boolean?, weight_decay:
 --- number? }?
----@return midtrain.Optimizer
+---@return table with `step { learning_rate, max_grad_norm }`, `zero_grad()` and `learning_rate`
 --- > opt = mid.optim.sgd(net, { momentum = 0.9 }); loss:backward(); opt:step(); opt:zero_grad()
-function optim.sgd(source, given)
-  return new("sgd", source, given, {
-    learning_rate = { "number", default = 1e-2, min = 0 },
-    momentum = { "number", default = 0, min = 0 }, nesterov = { "boolean", default = false },
-    weight_decay = { "number", default = 0, min = 0 },
-  }, function(self, p, gradient)
-    if self.weight_decay > 0 then gradient = gradient + p.tensor * self.weight_decay end
-    if self.momentum > 0 then gradient = momentum(self, p, gradient) end
-    p.tensor:add_(gradient, -self.learning_rate)
-  end)
-end
+function optim.sgd(source, given) return new_sgd(source, given) end
+options.takes(optim.sgd, sgd_options)
 
 -- Newton and Schulz's iteration towards the nearest matrix with orthonormal rows or columns, with
 -- the coefficients of Keller Jordan, "Muon", 2024: singular values end between 0.7 and 1.2.
@@ -131,29 +132,31 @@ local function orthogonal(matrix)
   return isTall and x:transpose() or x
 end
 
+local muon_options = {
+  learning_rate = { "number", default = 0.02, min = 0 },
+  momentum = { "number", default = 0.95, min = 0 },
+  nesterov = { "boolean", default = true }, weight_decay = { "number", default = 0, min = 0 },
+}
+
+local new_muon = optimizer("muon", muon_options, function(self, p, gradient)
+  local shape = p.tensor.shape
+  if #shape ~= 2 then
+    error(("muon: %s is no matrix; train it with mid.adamw"):format(p.name), 0)
+  end
+  local step = orthogonal(momentum(self, p, gradient)) * math.sqrt(math.max(1, shape[1] / shape[2]))
+  if self.weight_decay > 0 then p.tensor:mul_(1 - self.learning_rate * self.weight_decay) end
+  p.tensor:add_(step, -self.learning_rate)
+end)
+
 --- Muon, for matrices inside a network (Jordan 2024): momentum made orthogonal, times √max(1,
 --- rows/columns). Train embeddings, heads and vectors with mid.adamw beside it.
 ---@param source any
 ---@param given { learning_rate: number?, momentum: number?, nesterov: boolean?, weight_decay:
 --- number? }?
----@return midtrain.Optimizer
+---@return table as optim.sgd
 --- > opt = mid.optim.muon({ w = mid.nn.parameter(mid.ones { 3, 4 }) }, { learning_rate = 0.02 })
-function optim.muon(source, given)
-  return new("muon", source, given, {
-    learning_rate = { "number", default = 0.02, min = 0 },
-    momentum = { "number", default = 0.95, min = 0 }, nesterov = { "boolean", default = true },
-    weight_decay = { "number", default = 0, min = 0 },
-  }, function(self, p, gradient)
-    local shape = p.tensor.shape
-    if #shape ~= 2 then
-      error(("muon: %s is no matrix; train it with mid.adamw"):format(p.name), 0)
-    end
-    local scale = math.sqrt(math.max(1, shape[1] / shape[2]))
-    local step = orthogonal(momentum(self, p, gradient)) * scale
-    if self.weight_decay > 0 then p.tensor:mul_(1 - self.learning_rate * self.weight_decay) end
-    p.tensor:add_(step, -self.learning_rate)
-  end)
-end
+function optim.muon(source, given) return new_muon(source, given) end
+options.takes(optim.muon, muon_options)
 
 local Average = {}
 Average.__index = Average

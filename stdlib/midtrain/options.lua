@@ -86,7 +86,7 @@ local function show(value)
 end
 
 --- One value, converted and checked. `level` is the stack level to blame: 2, the default, blames
---- the caller of the function that calls this.
+--- the caller of the function that calls this; 0 blames nobody.
 ---@param where string
 ---@param name string
 ---@param value any
@@ -94,7 +94,7 @@ end
 ---@param level integer?
 ---@return any
 function options.value(where, name, value, option, level)
-  level = (level or 2) + 1
+  level = level == 0 and 0 or (level or 2) + 1
   if value ~= nil and option.convert then value = option.convert(value) end
   if value == nil then
     if option.required then error(("%s: option '%s' is required"):format(where, name), level) end
@@ -174,6 +174,23 @@ function options.check(where, given, specification, level)
     result[name] = options.value(where, name, value, option, level)
   end
   return result
+end
+
+-- By function.
+local taken = setmetatable({}, { __mode = "k" })
+
+--- Says which options a function takes in its parameter `given`, for help and completion.
+---@param f function
+---@param specification table<string, midtrain.Option>
+function options.takes(f, specification) taken[f] = specification end
+
+--- The options that a function takes, or a module that is called like one; nil if it takes none.
+---@param value any
+---@return table<string, midtrain.Option>?
+function options.of(value)
+  if type(value) ~= "table" then return taken[value] end
+  local specification = rawget(value, "specification")
+  return type(specification) == "table" and specification or nil
 end
 
 --- A new table of what all tables hold; of equal names the last one counts.

@@ -27,11 +27,12 @@ local colors = { "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b88600", "#56b4e9
 -- Once the colours are used up, lines go on dashed.
 local dashes = { "none", "7 4", "2 3" }
 
---- The colour and the dashes of a series.
+--- The colour of a series.
 ---@param i integer
 ---@return string
 function picture.color(i) return colors[(i - 1) % #colors + 1] end
 
+--- The dashes of a series.
 ---@param i integer
 ---@return string
 function picture.dash(i) return dashes[(i - 1) // #colors % #dashes + 1] end
@@ -253,6 +254,42 @@ function picture.draw(o, ranges, entries, draw)
   end
   canvas:add "</svg>"
   return table.concat(canvas.parts, "\n") .. "\n"
+end
+
+-- Files -------------------------------------------------------------------------------------------
+
+local function quoted(path) return "'" .. path:gsub("'", "'\\''") .. "'" end
+
+-- A picture of an SVG file, twice as large as it says, for sharp lines.
+local function convert(from, path)
+  if not os.execute "command -v rsvg-convert >/dev/null 2>&1" then
+    error(("svg: '%s' needs the program rsvg-convert, which is not there; install the package "
+      .. "librsvg2-bin, or write an .svg"):format(path), 4)
+  end
+  local command = ("rsvg-convert --zoom 2 --output %s %s 2>&1"):format(quoted(path), quoted(from))
+  local pipe = io.popen(command)
+  local said = pipe:read "a"
+  if not pipe:close() then error(("svg: %s: %s"):format(path, said), 4) end
+end
+
+--- Writes a picture as an SVG file, or as a PNG file where the path ends in .png.
+---@param path string? nil: only the text is given
+---@param text string
+---@return string text
+function picture.write(path, text)
+  if not path then return text end
+  local is_png = path:lower():find "%.png$"
+  local target = is_png and os.tmpname() or path
+  local file, message = io.open(target, "w")
+  if not file then error(("svg: %s"):format(message), 3) end
+  file:write(text)
+  file:close()
+  if is_png then
+    local ok, failure = pcall(convert, target, path)
+    os.remove(target)
+    if not ok then error(failure, 0) end
+  end
+  return text
 end
 
 return picture

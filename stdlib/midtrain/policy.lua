@@ -1,6 +1,7 @@
 -- An update of the policy: the policy loss is minimised on completions with advantages, once or
 -- several times.
 
+local health = require "midtrain.health"
 local mid = require "midtrain.native"
 local objective = require "midtrain.objective"
 local rollout = require "midtrain.rollout"
@@ -30,7 +31,7 @@ end
 function policy.update(run, knobs, o, metrics)
   metrics.policy_loss, metrics.loss, metrics.skipped, metrics.num_tokens = 0, 0, 0, #o.batch
   if #o.sequences == 0 and not o.add then return end
-  local batch, ones, tokens, old, skipped = o.batch, {}, 0, nil, 0
+  local batch, ones, tokens, old, skipped, problem = o.batch, {}, 0, nil, 0, nil
   for segment, logprobs in pairs(o.sampled) do
     ones[segment], tokens = 1, tokens + #logprobs
   end
@@ -44,6 +45,9 @@ function policy.update(run, knobs, o, metrics)
       local difference = (lp:detach() - sampled):abs() * active
       metrics["sampling/sampling_logp_difference/mean"] = token_mean(difference, active, tokens)
       metrics["sampling/sampling_logp_difference/max"] = difference:max():item()
+      if not health.is_finite(metrics["sampling/sampling_logp_difference/mean"]) then
+        problem = "a log-probability is not finite"
+      end
       old = (o.has_ratio or knobs.num_iterations > 1) and lp:detach() or nil
     end
     metrics.entropy = token_mean(H:detach(), active, tokens)
@@ -58,7 +62,7 @@ function policy.update(run, knobs, o, metrics)
     end
     metrics.policy_loss = loss:item()
     if o.add then loss = o.add(lp, loss) end
-    run:optimize(loss, metrics)
+    run:optimize(loss, metrics, problem)
     skipped = math.max(skipped, metrics.skipped)
   end
   metrics.skipped = skipped

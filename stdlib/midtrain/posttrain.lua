@@ -151,6 +151,7 @@ function posttrain.run(given)
   end
   return results
 end
+options.takes(posttrain.run, specification)
 
 -- Tables -----------------------------------------------------------------------------------------
 

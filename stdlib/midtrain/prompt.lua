@@ -46,6 +46,7 @@ function prompt.new(tokenizer, given)
     has_template = o.template and tokenizer.chat_template ~= nil, heads = {},
   }, Prompt)
 end
+options.takes(prompt.new, specification)
 
 --- A prompt whose assistant's turn begins with a thought; some templates open it themselves.
 ---@param text string

@@ -47,6 +47,7 @@ function questions.new(tokenizer, given)
   self.opens_thought = self:text("?"):find "<think>%s*$" ~= nil
   return self
 end
+options.takes(questions.new, specification)
 
 --- The prompt as text.
 ---@param question string

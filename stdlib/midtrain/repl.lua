@@ -1,12 +1,63 @@
--- The prompt's own part in Lua: what it prints, completes and helps with. Reading lines, running them and jobs is
--- native.
+-- The prompt's own part in Lua: what it prints, and what it offers besides Lua. Reading lines,
+-- running them and jobs is native; what Tab offers is in complete.lua.
 
+local complete = require "midtrain.complete"
 local help = require "midtrain.help"
+local mid = require "midtrain.native"
+local output = require "midtrain.output"
 local show = require "midtrain.show"
 
-local repl = {}
+local repl = { complete = complete.words }
 
--- Prints the values of an expression and keeps the first as `_` and `ans`.
+-- Bytes as people read them.
+local function bytes(count)
+  local size = math.abs(count)
+  if size < 1e6 then return ("%.0f kB"):format(count / 1e3) end
+  return size < 1e9 and ("%.0f MB"):format(count / 1e6) or ("%.2f GB"):format(count / 1e9)
+end
+
+--- Calls a function, or runs code, and says how long that took and what it left in memory; gives
+--- its results.
+function repl.time(f, ...)
+  if type(f) == "string" then f = load("return " .. f, "=time") or assert(load(f, "=time")) end
+  local before, started = mid.memory(), mid.clock()
+  local results = table.pack(f(...))
+  local seconds, after = mid.clock() - started, mid.memory()
+  local left = after.lua + after.native - before.lua - before.native
+  print(("%s · memory %s%s, at most %s so far"):format(
+    seconds < 1 and ("%.3g ms"):format(seconds * 1e3) or ("%.2f s"):format(seconds),
+    left < 0 and "−" or "+", bytes(math.abs(left)), bytes(after.peak)))
+  return table.unpack(results, 1, results.n)
+end
+
+help.document {
+  name = "?name", kind = "prompt", doc = "Help for a name: a function, an object, a module.",
+  example = "?mid.rmt",
+}
+help.document {
+  name = "!command", kind = "prompt", example = "!ls -l runs",
+  doc = "Runs a shell command. Jobs go on only when it has ended.",
+}
+help.document {
+  name = "time", kind = "prompt", returns = "what f returns",
+  doc = "Calls f, or runs code, and prints how long it took, what it left in memory and the peak.",
+  parameters = {
+    { name = "f", type = "function|string", doc = "" },
+    { name = "...", type = "any", doc = "its arguments", optional = true },
+  },
+  example = "time(model.entropy, model, \"2 + 2 = 4\")",
+}
+help.document {
+  name = "_", kind = "prompt",
+  doc = "What the last expression gave, as `ans`. An input that ends with `;` prints nothing.",
+}
+
+--- What the prompt's own names stand for, before it reads its first line.
+function repl.begin()
+  rawset(_G, "time", repl.time)
+end
+
+--- Prints the values of an expression and keeps the first as `_` and `ans`.
 function repl.show(...)
   local first = ...
   if first ~= nil then
@@ -18,117 +69,34 @@ function repl.show(...)
   print(table.concat(texts, "\t"))
 end
 
--- Prints the help for a name, function or object.
-function repl.help(topic) print(help.text(topic)) end
+--- Prints the help for a name, function or object; see help.text.
+function repl.help(topic, environment) print(help.text(topic, environment)) end
 
--- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the last character, so
--- that the line that a person types can be put aside.
+--- Compiles an input: a function; nil and what is wrong; or nil alone when it is the beginning of
+--- something. An expression's function returns its values. `=expression` and `?name` are inputs, too.
+---@param text string
+---@param name string
+---@return function? f, string? problem
+---@return boolean is_silent whether a `;` at the end says that values are not to be shown
+function repl.compile(text, name)
+  local is_silent = (text:gsub("%-%-[^\n%]\"']*$", "")):find ";%s*$" ~= nil
+  local topic = text:match "^%s*%?%s*(.-)%s*$"
+  if topic then
+    local help_code = ("require('midtrain.repl').help(%q, _ENV)"):format(topic)
+    return mid.compile(help_code, name, text), nil, is_silent
+  end
+  local f, _, is_beginning = mid.compile("return " .. text, name, text)
+  if f then return f, nil, is_silent end
+  local code = text:gsub("^%s*=", "return ", 1)
+  local g, problem, is_incomplete = mid.compile(code, name)
+  if not g and (is_incomplete or is_beginning) then problem = nil end
+  return g, problem, is_silent
+end
+
+--- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the
+--- last character, so that the line that a person types can be put aside.
 function repl.guard_output(before)
-  local plain_print, plain_write = print, io.write
-  local methods = debug.getmetatable(io.stdout).__index
-  local file_write = methods.write
-
-  function print(...)
-    before "\n"
-    return plain_print(...)
-  end
-
-  local function announce(...)
-    local last = select(-1, "", ...)
-    before(tostring(last):sub(-1))
-  end
-
-  function io.write(...)
-    if io.output() == io.stdout then announce(...) end
-    return plain_write(...)
-  end
-
-  function methods.write(file, ...)
-    if file == io.stdout or file == io.stderr then announce(...) end
-    return file_write(file, ...)
-  end
-end
-
--- ---- Completion. Raw access only: looking must never run a script's code.
-
-local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local",
-  "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
-
--- The table behind a value's missing fields, if it is a plain one.
-local function fallback(value)
-  local metatable = debug.getmetatable(value)
-  local index = type(metatable) == "table" and rawget(metatable, "__index")
-  return type(index) == "table" and index or nil
-end
-
--- The type of a native object, whose metatable shows scripts only its name.
-local function type_name(value)
-  local name = type(value) == "userdata" and getmetatable(value)
-  return type(name) == "string" and name or nil
-end
-
--- Follows a field. A native property is not read; what is known is the type that it will have: { type = "Tensor" }.
-local function field(value, name)
-  local object = type(value) == "table" and rawget(value, 1) == repl and value.type or type_name(value)
-  if object then
-    for _, entry in ipairs(help.members(object)) do
-      if entry.name:match "[%w_]+$" == name and entry.kind == "property" then
-        return { repl, type = entry.returns }
-      end
-    end
-    return nil
-  end
-  local limit = 10
-  while type(value) == "table" and limit > 0 do
-    local found = rawget(value, name)
-    if found ~= nil then return found end
-    value, limit = fallback(value), limit - 1
-  end
-end
-
--- Calls add(name, is_function) for each field of a value.
-local function each_field(value, add)
-  local object = type(value) == "table" and rawget(value, 1) == repl and value.type or type_name(value)
-  if object then
-    for _, entry in ipairs(help.members(object)) do
-      add(entry.name:match "[%w_]+$", entry.kind == "method")
-    end
-    return
-  end
-  local limit = 10
-  if type(value) ~= "table" then value = fallback(value) end
-  while value and limit > 0 do
-    for name in next, help.modules(value) do add(name, false) end
-    for key, item in next, value do
-      if show.is_name(key) then add(key, type(item) == "function") end
-    end
-    value, limit = fallback(value), limit - 1
-  end
-end
-
--- What a word like `mid.js` or `model:gen` can become: a list of whole words, in order.
-function repl.complete(word)
-  local path, separator, start = word:match "^(.-)([.:]?)([%w_]*)$"
-  local value = _G
-  if separator ~= "" then
-    for name in path:gmatch "[^.:]+" do value = field(value, name) end
-    if path == "" or path:find "[^%w_.:]" or value == nil then return {} end
-  end
-  local seen, found = {}, {}
-  local function add(name, is_function)
-    if name:sub(1, #start) ~= start or seen[name] then return end
-    if separator == ":" and not is_function then return end
-    -- Methods of a native object want a colon.
-    if separator == "." and is_function and type(value) == "userdata" then return end
-    seen[name] = true
-    found[#found + 1] = path .. separator .. name
-  end
-  each_field(value, add)
-  if separator == "" then
-    for _, keyword in ipairs(keywords) do add(keyword) end
-  end
-  table.sort(found)
-  return found
+  output.observe(function(text) before(text:sub(-1)) end)
 end
 
 return repl

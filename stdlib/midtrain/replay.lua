@@ -2,9 +2,9 @@
 -- which it was made, and compares metrics and weights. What was assigned at a prompt, in a watched
 -- file or by the script itself is all in the journal.
 
+local checkpoint = require "midtrain.checkpoint"
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
-local resume = require "midtrain.resume"
 
 local replay = {}
 
@@ -41,8 +41,11 @@ function replay.changes(out)
   if not folders or not out then return nil end
   local changes = {}
   for _, entry in ipairs(journal.read(out .. "/journal.jsonl")) do
-    changes[entry.step] = changes[entry.step] or {}
-    table.insert(changes[entry.step], entry)
+    local step = math.tointeger(entry.step)
+    if step then
+      changes[step] = changes[step] or {}
+      table.insert(changes[step], entry)
+    end
   end
   return changes
 end
@@ -97,7 +100,7 @@ end
 
 -- The checkpoints that both have, and whether one differs.
 local function weights_difference(before, after)
-  local names, there = resume.names(after)
+  local names, there = checkpoint.names(after)
   local compared = 0
   for _, name in ipairs(names) do
     local old = ("%s/checkpoints/%s/model.safetensors"):format(before, name)

@@ -30,10 +30,11 @@ local charts = {
 local style = [[
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(30em, 1fr)); gap: 1em; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30em, 100%), 1fr)); gap: 1em; }
 .charts svg { width: 100%; height: auto; }
 table { border-collapse: collapse; } td, th { text-align: left; vertical-align: top; padding: .2em .8em .2em 0; }
 td { border-top: 1px solid #ddd; } pre { margin: 0; white-space: pre-wrap; font-size: .85em; }
+td, pre, .wrong { overflow-wrap: anywhere; }
 .wrong { background: #fff3e0; border-left: 4px solid #e08000; padding: .5em 1em; white-space: pre-wrap; }
 .fine { background: #eef7ee; border-left: 4px solid #4a4; padding: .5em 1em; }
 ]]

@@ -1,42 +1,12 @@
 -- Going back to a state: a run goes on from a checkpoint as if it had never stopped, and a fork takes
 -- over the state of another run.
 
+local checkpoint = require "midtrain.checkpoint"
+local history = require "midtrain.history"
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
 
 local resume = {}
-
---- What is in the checkpoints' folder of a run, and that folder.
----@param out string
----@return string[] names, string dir
-function resume.names(out)
-  local dir = out .. "/checkpoints"
-  return mid.exists(dir) and mid.list(dir) or {}, dir
-end
-
---- The checkpoints of a run's folder, newest first. One that was not finished has another name.
----@param out string
----@return string[] folders
-function resume.checkpoints(out)
-  local names, dir = resume.names(out)
-  local steps = {}
-  for _, name in ipairs(names) do
-    local step = math.tointeger(name:match "^step%-(%d+)$")
-    if step then steps[#steps + 1] = step end
-  end
-  table.sort(steps, function(a, b) return a > b end)
-  for i, step in ipairs(steps) do steps[i] = ("%s/step-%d"):format(dir, step) end
-  return steps
-end
-
---- Removes all but the newest checkpoints.
----@param out string
----@param limit integer how many stay; 0: all
-function resume.prune(out, limit)
-  for i, old in ipairs(limit > 0 and resume.checkpoints(out) or {}) do
-    if i > limit then mid.remove(old) end
-  end
-end
 
 -- JSON has no numbers that are not finite; they were written as Lua prints them.
 local function numbers(metrics)
@@ -69,8 +39,11 @@ end
 local function replay_knobs(own)
   for _, entry in ipairs(journal.cut(own.out .. "/journal.jsonl", own.t)) do
     local value, problem = journal.revive(entry.new)
-    if problem then
-      print(("run: %s was changed before step %d, and %s cannot be made again from the journal: "
+    local option = own.specification[entry.name]
+    if not option or not option.knob then
+      print(("run: an entry of the journal is passed over: there is no setting %s"):format(entry.name))
+    elseif problem then
+      print(("run: %s was changed before step %s, and %s cannot be made again from the journal: "
         .. "assign it again"):format(entry.name, entry.step, problem))
     else
       own[entry.name], own.knobs[entry.name] = value, value
@@ -79,19 +52,22 @@ local function replay_knobs(own)
 end
 
 --- Goes on from a checkpoint: the newest that is whole, or the one given. What the folder says about
---- later steps is taken out; they will be taken again.
+--- later steps is taken out; they will be taken again. Checkpoints of later steps get other names.
 ---@param own table the fields of a run that is new
 ---@param from boolean|string
 function resume.from(own, from)
-  local folders = type(from) == "string" and { from } or resume.checkpoints(own.out)
-  local names, checkpoints = resume.names(own.out)
+  local folders = type(from) == "string" and { from } or checkpoint.list(own.out)
+  local names, checkpoints = checkpoint.names(own.out)
   for _, name in ipairs(names) do
     -- What a run wrote when it was killed.
     if name:find "%.tmp$" then mid.remove(checkpoints .. "/" .. name) end
   end
   local found
+  local damaged = {}
   for _, dir in ipairs(folders) do
-    local ok, problem = pcall(read, own, dir)
+    local ok, problem = pcall(mid.verify, dir)
+    damaged[dir] = not ok
+    if ok then ok, problem = pcall(read, own, dir) end
     if ok then
       found = dir
       break
@@ -104,15 +80,14 @@ function resume.from(own, from)
   if not found and #folders > 0 then
     error(("%s: no checkpoint in '%s' can be used"):format(own.name, own.out), 0)
   end
-  -- It may have been killed between saving one and removing another. A damaged one does not count.
-  if found and found == folders[1] and from == true then
-    resume.prune(own.out, own.policy.options.save_total_limit)
-  end
+  if found then checkpoint.set_aside(own, damaged) end
   if not found then print(("run: %s has no checkpoint yet; starting anew"):format(own.out)) end
-  own.history = {}
+  own.history = history.new()
   for _, entry in ipairs(journal.cut(own.out .. "/metrics.jsonl", own.t)) do
-    own.history[entry.step] = entry
+    if math.tointeger(entry.step) then own.history[math.tointeger(entry.step)] = entry end
   end
+  -- It may have been killed between saving one and removing another.
+  if found then checkpoint.prune(own) end
   for _, name in ipairs { "completions.jsonl", "samples.jsonl" } do
     journal.cut(own.out .. "/" .. name, own.t)
   end
@@ -135,7 +110,7 @@ function resume.copy(own, fork)
   fork.optimizer:load(dir)
   mid.remove(dir)
   fork.t, fork.num_tokens, fork.metrics = own.t, own.num_tokens, own.metrics
-  fork.history = table.move(own.history, 1, #own.history, 1, {})
+  fork.history = table.move(own.history, 1, #own.history, 1, history.new())
   for name in pairs(own.knobs) do
     fork[name], fork.knobs[name], fork.pending[name] = own[name], own.knobs[name], own.pending[name]
   end

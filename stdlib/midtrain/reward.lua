@@ -86,6 +86,11 @@ function reward.match_prefix(prediction, continuation)
   return 0
 end
 
+local match_dense_options = {
+  horizon = { "integer", default = 1, min = 1, doc = "tokens that are asked for" },
+  unit = { "string", default = "byte", choices = { "byte", "token" } },
+}
+
 --- Dense match: the share of bytes that agree from the start, of the longer of prediction and true
 --- text, so that neither half a word nor rubbish after the right one earns all. The true text is
 --- the first `horizon` tokens, or as far as a longer prediction agrees; unit "token" counts only
@@ -95,10 +100,7 @@ end
 ---@param given { horizon: integer?, unit: ("byte"|"token")? }?
 ---@return number 0 … 1
 function reward.match_dense(prediction, continuation, given)
-  local o = options.check("reward.match_dense", given, {
-    horizon = { "integer", default = 1, min = 1, doc = "tokens that are asked for" },
-    unit = { "string", default = "byte", choices = { "byte", "token" } },
-  })
+  local o = options.check("reward.match_dense", given, match_dense_options)
   if not prediction or prediction == "" then return 0 end
   local truth, agreed = table.concat(continuation), 0
   while agreed < #prediction and prediction:byte(agreed + 1) == truth:byte(agreed + 1) do
@@ -112,6 +114,7 @@ function reward.match_dense(prediction, continuation, given)
   end
   return (o.unit == "token" and whole or agreed) / math.max(#prediction, asked)
 end
+options.takes(reward.match_dense, match_dense_options)
 
 --- A match reward as a function (sample): by name, or the function given.
 ---@param kind ("prefix"|"strict"|"dense"|fun(sample: midtrain.Sample): number?)? prefix if absent
@@ -143,11 +146,13 @@ end
 ---@field continuation string[] pieces of the true next tokens
 ---@field tokenizer table
 
+local peak = { r_max = { "number", default = 1 } }
+
 --- Triangular [K]: r_max·ℓ/B up to B, r_max·(1 − (ℓ − B)/B) up to 2B, 0 beyond; r_max = 1 [D].
 ---@param given { r_max: number? }?
 ---@return fun(sample: midtrain.Sample): number?
 function reward.triangular(given)
-  local o = options.check("reward.triangular", given, { r_max = { "number", default = 1 } })
+  local o = options.check("reward.triangular", given, peak)
   local r_max = o.r_max
   return function(sample)
     local B, length = sample.budget, sample.think_length
@@ -157,12 +162,13 @@ function reward.triangular(given)
     return 0
   end
 end
+options.takes(reward.triangular, peak)
 
 --- Flat up to B, then the triangular decay to 0 at 2B: no pressure to fill the budget.
 ---@param given { r_max: number? }?
 ---@return fun(sample: midtrain.Sample): number?
 function reward.flat_then_decay(given)
-  local o = options.check("reward.flat_then_decay", given, { r_max = { "number", default = 1 } })
+  local o = options.check("reward.flat_then_decay", given, peak)
   local r_max = o.r_max
   return function(sample)
     local B = sample.budget
@@ -170,6 +176,7 @@ function reward.flat_then_decay(given)
     return r_max * math.max(0, math.min(1, 1 - (sample.think_length - B) / B))
   end
 end
+options.takes(reward.flat_then_decay, peak)
 
 local alpha = { alpha = { "number", default = 0.0003, min = 0, doc = "α [K]" } }
 
@@ -182,6 +189,7 @@ function reward.l1_exact(given)
     return sample.budget and -a * math.abs(sample.budget - sample.think_length)
   end
 end
+options.takes(reward.l1_exact, alpha)
 
 --- L1-max's length part: clip(α·(n_gold − n_y) + 0.5, 0, 1), to multiply the match reward [K].
 ---@param given { alpha: number? }?
@@ -193,16 +201,19 @@ function reward.l1_max(given)
     return B and math.max(0, math.min(1, a * (B - sample.think_length) + 0.5))
   end
 end
+options.takes(reward.l1_max, alpha)
+
+local soft_overlong_options = {
+  max_length = { "integer", required = true, min = 1, doc = "L" },
+  cache = { "integer", required = true, min = 1, doc = "c" },
+}
 
 --- DAPO's soft overlong punishment of the whole completion [K]: 0 up to L − c tokens, falling to −1
 --- at L, −1 beyond.
 ---@param given { max_length: integer, cache: integer }
 ---@return fun(sample: midtrain.Sample): number
 function reward.soft_overlong(given)
-  local o = options.check("reward.soft_overlong", given, {
-    max_length = { "integer", required = true, min = 1, doc = "L" },
-    cache = { "integer", required = true, min = 1, doc = "c" },
-  })
+  local o = options.check("reward.soft_overlong", given, soft_overlong_options)
   local L, c = o.max_length, o.cache
   return function(sample)
     local n = #sample.ids
@@ -210,6 +221,13 @@ function reward.soft_overlong(given)
     return n <= L and ((L - c) - n) / c or -1
   end
 end
+options.takes(reward.soft_overlong, soft_overlong_options)
+
+local rmt_options = {
+  weight = { "number", default = 0.3, min = 0, max = 1, doc = "w [D]" },
+  match = match_option,
+  length = { "function", default = reward.triangular() },
+}
 
 --- RMT's reward r = (1 − w)·match + w·length, w = 0.3 [D]; only the match where there is no budget.
 --- A reward is a function (sample) → total, components; nil leaves the sample out of training. A
@@ -217,11 +235,7 @@ end
 ---@param given { weight: number?, match: (string|function)?, length: function? }?
 ---@return fun(sample: midtrain.Sample): number?, table?
 function reward.rmt(given)
-  local o = options.check("reward.rmt", given, {
-    weight = { "number", default = 0.3, min = 0, max = 1, doc = "w [D]" },
-    match = match_option,
-    length = { "function", default = reward.triangular() },
-  })
+  local o = options.check("reward.rmt", given, rmt_options)
   local weight, match, length = o.weight, reward.match(o.match), o.length
   return function(sample)
     local matched = match(sample)
@@ -237,6 +251,7 @@ function reward.rmt(given)
     return components.match.contribution + components.length.contribution, components
   end
 end
+options.takes(reward.rmt, rmt_options)
 
 --- Sum of rewards by name, each times its weight (1). DAPO's [K], for one:
 ---   reward.sum {
@@ -269,6 +284,8 @@ function reward.sum(parts, weights)
   end
 end
 
+local lcpo_options = { alpha = alpha.alpha, match = match_option }
+
 --- L1's total rewards (LCPO, arXiv:2503.04697) [K]: "exact" is match − α·|n_gold − n_y|, "max" is
 --- match · clip(α·(n_gold − n_y) + 0.5, 0, 1); the match alone where there is no budget.
 ---@param kind "exact"|"max"
@@ -277,7 +294,7 @@ end
 function reward.lcpo(kind, given)
   kind = options.value("reward.lcpo", "kind", kind,
     { "string", required = true, choices = { "exact", "max" } })
-  local o = options.check("reward.lcpo", given, { alpha = alpha.alpha, match = match_option })
+  local o = options.check("reward.lcpo", given, lcpo_options)
   local match = reward.match(o.match)
   if kind == "exact" then
     return reward.sum { match = match, length = reward.l1_exact { alpha = o.alpha } }
@@ -296,6 +313,7 @@ function reward.lcpo(kind, given)
     }
   end
 end
+options.takes(reward.lcpo, lcpo_options)
 
 --- Tries a reward on constructed samples that a model might come to exploit; see audit.lua.
 ---@param reward_function fun(sample: midtrain.Sample): number?, table?

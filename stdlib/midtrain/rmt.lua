@@ -69,6 +69,10 @@ local specification = options.merged(shared, {
   },
   documents_per_step = { "integer", default = 8, min = 1, knob = true },
   positions_per_document = { "integer", default = 1, min = 1, knob = true, doc = "[D]" },
+  revisit = {
+    "number", default = 0, min = 0, max = 1, knob = true,
+    doc = "share of draws that go back to a position of the tier whose last answers differed [D: 0]",
+  },
 })
 
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
@@ -109,6 +113,9 @@ local function step(self, run, knobs, t)
     reference_model = self.reference_model, add = lambda > 0 and with_ntp or nil,
   }, metrics)
 
+  for _, group in ipairs(all) do
+    self.sampler:note(group.place.document, group.place.position, scoring.is_live(group))
+  end
   metrics.budget, metrics.lambda = B, lambda
   for tier, name in ipairs(entropy.names) do metrics["curriculum/" .. name] = p[tier] end
   scoring.log(run, groups, self.log_completions)
@@ -116,8 +123,9 @@ local function step(self, run, knobs, t)
 end
 
 local function line(m)
-  return ("B %s · reward %.2f (match %.2f) · len %.0f · loss %.3f"):format(m.budget or "–",
-    m.reward, m["rewards/match/mean"] or 0 / 0, m["completions/mean_length"], m.loss)
+  local match = m["rewards/match/mean"]
+  return ("B %s · reward %.2f%s · len %.0f · loss %.3f"):format(m.budget or "–", m.reward,
+    match and (" (match %.2f)"):format(match) or "", m["completions/mean_length"], m.loss)
 end
 
 local rmt = { specification = specification }
@@ -157,5 +165,6 @@ function rmt.new(given)
     new = rmt.new, shared = function() return { entropies = self.entropies } end,
   }
 end
+options.takes(rmt.new, specification)
 
 return setmetatable(rmt, { __call = function(_, given) return rmt.new(given) end })

@@ -81,10 +81,54 @@ function rollout.groups(self, run, knobs, draws, B, given)
   return groups
 end
 
---- A step's groups. With `dynamic_sampling` (DAPO, arXiv:2503.14476 [K], there without a bound)
---- groups that teach nothing are replaced by those of further positions, in at most so many more
---- rounds; what is then still missing is filled up with the first of them, so that a step always
---- trains on as many positions.
+--- Dynamic sampling (DAPO, arXiv:2503.14476 [K], there without a bound): groups that teach nothing
+--- are replaced by further ones, in at most so many more rounds; what is then still missing is
+--- filled up with the first of them, so that a step always trains on as many groups.
+---@param sampled table[][] groups, asked for their rewards; further ones are added at the end
+---@param most integer rounds; 0 leaves everything as it is
+---@param more fun(missing: integer, round: integer): table[][] further groups; none ends it
+---@return table[][] kept groups to train on
+---@return table metrics
+function rollout.refill(sampled, most, more)
+  if most == 0 then return sampled, {} end
+  local wanted, live, dead, rounds = #sampled, {}, {}, 0
+  local function judge(groups)
+    for _, group in ipairs(groups) do
+      table.insert(scoring.is_live(group) and live or dead, group)
+    end
+  end
+  judge(sampled)
+  while #live < wanted and rounds < most do
+    local fresh = more(wanted - #live, rounds + 1)
+    if #fresh == 0 then break end
+    rounds = rounds + 1
+    judge(fresh)
+    table.move(fresh, 1, #fresh, #sampled + 1, sampled)
+  end
+  local kept = table.move(live, 1, math.min(wanted, #live), 1, {})
+  table.move(dead, 1, wanted - #kept, #kept + 1, kept)
+  return kept, {
+    ["dynamic_sampling/rounds"] = rounds, ["dynamic_sampling/sampled_groups"] = #sampled,
+    ["dynamic_sampling/live_groups"] = #live,
+    ["dynamic_sampling/filled_up"] = math.max(0, wanted - #live),
+  }
+end
+
+--- Settings of model:rollout in a further round of a step: other random numbers, or the first
+--- group of each round would get the same ones.
+---@param knobs table
+---@param seed integer
+---@param t integer step
+---@param round integer 1, 2, …; 0 is the step's first
+---@return table
+function rollout.options_of_round(knobs, seed, t, round)
+  local settings = rollout.options(knobs, seed, t)
+  if round > 0 then settings.seed = random.new(seed, round, "dynamic_sampling"):bits() end
+  return settings
+end
+
+--- A step's groups, those that teach nothing replaced by groups of further positions if
+--- `dynamic_sampling` allows.
 ---@param self table sampler, prompt and documents of the method
 ---@param run midtrain.Run
 ---@param knobs table
@@ -94,34 +138,20 @@ end
 ---@return table[][] sampled all of them, for the metrics
 ---@return table metrics
 function rollout.step(self, run, knobs, t, given)
-  local draws = self.sampler:draw(given.p, t, knobs.documents_per_step,
-    knobs.positions_per_document, given.per_position)
-  local settings = rollout.options(knobs, run.seed, t)
-  local sampled = rollout.groups(self, run, knobs, draws, given.B, settings)
-  if knobs.dynamic_sampling == 0 then return sampled, sampled, {} end
-  local wanted, live, dead, rounds = #sampled, {}, {}, 0
-  local fresh = sampled
-  while true do
-    for _, group in ipairs(fresh) do
-      table.insert(scoring.is_live(group) and live or dead, group)
-    end
-    if #live >= wanted or rounds == knobs.dynamic_sampling or #fresh == 0 then break end
-    rounds = rounds + 1
-    local missing = math.ceil((wanted - #live) / knobs.positions_per_document)
-    draws = self.sampler:draw(given.p, t, math.min(missing, knobs.documents_per_step),
-      knobs.positions_per_document, given.per_position, rounds)
-    -- Otherwise the first position of each round would get the same random numbers.
-    settings.seed = random.new(run.seed, rounds, "dynamic_sampling"):bits()
-    fresh = rollout.groups(self, run, knobs, draws, given.B, settings)
-    table.move(fresh, 1, #fresh, #sampled + 1, sampled)
+  local function draw(count, round)
+    local draws = self.sampler:draw(given.p, t, math.min(count, knobs.documents_per_step),
+      knobs.positions_per_document, {
+        per_position = given.per_position, revisit = knobs.revisit,
+        round = round > 0 and round or nil,
+      })
+    return rollout.groups(self, run, knobs, draws, given.B,
+      rollout.options_of_round(knobs, run.seed, t, round))
   end
-  local kept = table.move(live, 1, math.min(wanted, #live), 1, {})
-  table.move(dead, 1, wanted - #kept, #kept + 1, kept)
-  return kept, sampled, {
-    ["dynamic_sampling/rounds"] = rounds, ["dynamic_sampling/sampled_groups"] = #sampled,
-    ["dynamic_sampling/live_groups"] = #live,
-    ["dynamic_sampling/filled_up"] = math.max(0, wanted - #live),
-  }
+  local sampled = draw(knobs.documents_per_step, 0)
+  local kept, metrics = rollout.refill(sampled, knobs.dynamic_sampling, function(missing, round)
+    return draw(math.ceil(missing / knobs.positions_per_document), round)
+  end)
+  return kept, sampled, metrics
 end
 
 --- Adds the completions of groups to a batch. An unscored one teaches nothing and stays out, as does

@@ -5,15 +5,27 @@
 -- A run is an empty proxy: reading it reaches its fields, knobs and methods, assigning to it is
 -- always seen, checked and journaled.
 
+local attach = require "midtrain.attach"
+local checkpoint = require "midtrain.checkpoint"
+local health = require "midtrain.health"
+local history = require "midtrain.history"
 local journal = require "midtrain.journal"
+local knobs = require "midtrain.knobs"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local progress = require "midtrain.progress"
+local proxy = require "midtrain.proxy"
+local record = require "midtrain.record"
 local replay = require "midtrain.replay"
 local resume = require "midtrain.resume"
+local tensorboard = require "midtrain.tensorboard"
+local training = require "midtrain.training"
 local views = require "midtrain.views"
 local watch = require "midtrain.watch"
 
 local run = {}
+
+local fields = proxy.fields
 
 ---@class midtrain.Run
 ---@field t integer steps taken
@@ -30,17 +42,17 @@ Run.__index = Run
 
 --- Options that every run takes.
 ---@type table<string, midtrain.Option>
-run.specification = {
+run.specification = options.merged(checkpoint.specification, health.specification, {
   model = { { "userdata", "table" }, required = true, doc = "trained in place" },
   steps = { "integer", default = 100, min = 1, doc = "T" },
   seed = { "integer", default = 0 },
   out = { "string", doc = "the run's folder; without it nothing is written" },
-  save_steps = { "integer", default = 0, min = 0, doc = "0: checkpoint at the end only" },
-  save_total_limit = { "integer", default = 0, min = 0, doc = "checkpoints that are kept; 0: all" },
+  tensorboard = { "boolean", default = true, doc = "event files in out/tensorboard" },
   resume = {
     { "boolean", "string" }, default = false,
     doc = "go on from the newest checkpoint in out, or from this one",
   },
+  attach = { "boolean", default = true, doc = "let `midtrain attach` and `midtrain set` reach it, in out" },
   progress = { "boolean", default = true, doc = "print a line per step" },
   learning_rate = {
     { "number", "function" }, default = 1e-6, min = 0, knob = true,
@@ -49,46 +61,24 @@ run.specification = {
   max_grad_norm = { "number", default = 1.0, min = 0, knob = true, doc = "0 = no clipping" },
   weight_decay = { "number", default = 0.01, min = 0, doc = "[D, RPT]" },
   adam_beta2 = { "number", default = 0.999, min = 0, max = 1, doc = "[D, RPT]" },
+  on_error = {
+    "string", default = "pause", choices = { "pause", "fallback" }, knob = true,
+    doc = "when a step fails: halt before it, or take back the change that made it fail",
+  },
   checkpointing = {
     "string", default = "auto", choices = { "auto", "off", "mlp", "block" }, knob = true,
     doc = "what the backward pass computes again; auto: as much as memory makes necessary",
   },
   memory_limit = { "number", min = 0, knob = true, doc = "GB; what the machine has if absent" },
-}
+})
 
--- The fields behind the proxy. A job that was interrupted may not have come to say so itself: Ctrl-C also
--- ends what would have noted it.
-local function fields(self)
-  local own = getmetatable(self).__index
-  local over = own.job and (own.job.status == "failed" or own.job.status == "cancelled")
-  if over and (own.status == "running" or own.status == "paused") then
-    own.status, own.error, own.thread = "failed", own.error or own.job.error, nil
-  end
-  return own
-end
-
--- The value that a knob takes on, checked.
-local function checked(own, name, value, level)
-  local option = own.specification[name]
-  if not option or not option.knob then
-    if option or own[name] ~= nil then
-      error(("run: '%s' cannot be assigned"):format(name), level)
-    end
-    local knobs = {}
-    for known, candidate in pairs(own.specification) do
-      if candidate.knob then knobs[known] = true end
-    end
-    error(options.unknown("run", name, knobs), level)
-  end
-  return options.value("run", name, value, option, level)
-end
-
-local function assign(self, name, value)
-  local own = fields(self)
-  value = checked(own, name, value, 3)
+-- Assigns all knobs or none; errors blame a stack level, 0 nobody.
+local function assign(self, given, level)
+  local own, values = fields(self), {}
+  for name, value in pairs(given) do values[name] = knobs.checked(own, name, value, level == 0 and 0 or level + 1) end
   -- In a replay what the script, a file or a prompt changes is in the journal, with its step.
   if own.changes then return end
-  own[name], own.pending[name] = value, true
+  for name, value in pairs(values) do own[name], own.pending[name] = value, true end
 end
 
 ---@class midtrain.RunPolicy
@@ -111,7 +101,8 @@ function run.new(policy)
     name = policy.name, policy = policy, specification = policy.specification,
     model = o.model, t = 0, T = o.steps, seed = o.seed, out = replay.folder(o.out),
     changes = replay.changes(o.out),
-    status = "ready", history = {}, pending = {}, knobs = {}, timings = {}, logged = {}, num_tokens = 0,
+    status = "ready", history = history.new(), pending = {}, knobs = {}, previous = {}, fresh = {},
+    noting = {}, timings = {}, logged = {}, unwritten = {}, num_tokens = 0,
   }, Run)
   for name, option in pairs(policy.specification) do
     if option.knob then own[name], own.knobs[name] = o[name], o[name] end
@@ -129,30 +120,37 @@ function run.new(policy)
       script = replay.script(),
     })
   end
+  own.in_force = own.knobs
   own.optimizer = mid.adamw(o.model, {
     learning_rate = type(o.learning_rate) == "number" and o.learning_rate or 0,
     weight_decay = o.weight_decay, beta2 = o.adam_beta2,
   })
   if o.resume and (is_there or type(o.resume) == "string") then resume.from(own, o.resume) end
-  return setmetatable({}, {
-    __index = own, __newindex = assign, __name = "Run",
-    __tostring = function(self) return self:describe() end,
+  local self = setmetatable({}, {
+    __index = function(self, name) return fields(self)[name] end,
+    __newindex = function(self, name, value) assign(self, { [name] = value }, 3) end,
+    __fields = own, __name = "Run", __tostring = function(self) return self:describe() end,
   })
+  if own.out and o.attach then own.server = attach.serve(self, own.out) end
+  return self
 end
 
--- Puts what was assigned since the last step into force, and writes it down.
-local function apply_knobs(own)
-  local names = {}
-  for name in pairs(own.pending) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    if own.out then
-      journal.append(own.out .. "/journal.jsonl", {
-        step = own.t + 1, name = name,
-        old = journal.describe(own.knobs[name]), new = journal.describe(own[name]),
-      })
-    end
-    own.knobs[name], own.pending[name] = own[name], nil
+-- For xpcall: the calls that led to an error, once.
+local function traced(message)
+  local is_traced = type(message) == "string" and message:find("\nstack traceback:\n", 1, true)
+  return is_traced and message or mid.traceback(message, 2)
+end
+
+-- The policy's part of a step, tried again without a change that made it fail, if that is wanted.
+local function attempt(self)
+  local own = fields(self)
+  while true do
+    record.begin(own)
+    own.in_force, own.has_updated = knobs.in_force(own), false
+    local ok, result = xpcall(own.policy.step, traced, self, own.in_force, own.t)
+    if ok then return result end
+    local is_again = own.knobs.on_error == "fallback" and not own.has_updated
+    if not is_again or not knobs.fall_back(own, result) then error(result, 0) end
   end
 end
 
@@ -162,29 +160,32 @@ local function take_step(self)
     replay.apply(own.changes, own.t + 1,
       function(name, value) own[name], own.pending[name] = value, true end)
   elseif own.watched then
-    watch.update(own.watched, function(name, value) assign(self, name, value) end,
-      function(name, value) checked(own, name, value, 0) end)
+    watch.update(own.watched, function(given) assign(self, given, 0) end)
   end
-  apply_knobs(own)
-  own.timings = {}
+  knobs.apply(own)
+  own.timings, own.histograms, own.is_stepping = {}, {}, true
+  local held <close> = setmetatable({}, { __close = mid.release_interrupts })
   local started = mid.clock()
-  local metrics = own.policy.step(self, own.knobs, own.t)
+  local metrics = attempt(self)
   local seconds = mid.clock() - started
-  own.t = own.t + 1
+  own.t, own.is_stepping = own.t + 1, false
   own.num_tokens = own.num_tokens + metrics.num_tokens
   metrics.tokens_per_second = metrics.num_tokens / math.max(seconds, 1e-9)
   metrics.step, metrics.num_tokens, metrics.step_time = own.t, own.num_tokens, seconds
   for name, spent in pairs(own.timings) do metrics["timing_s/" .. name] = spent end
-  own.metrics = metrics
+  own.metrics, own.seen = metrics, nil
+  health.note(own.history, metrics, own.t)
   own.history[own.t] = metrics
   if own.out then
     local finite = {}
     for name, value in pairs(metrics) do
-      if value == value and math.abs(value) ~= math.huge then finite[name] = value end
+      if health.is_finite(value) then finite[name] = value end
     end
-    journal.append(own.out .. "/metrics.jsonl", finite)
+    record.add(own, "metrics.jsonl", journal.line(finite))
+    if own.policy.options.tensorboard then record.add(own, tensorboard.step(own, finite)) end
   end
-  if own.policy.options.progress then print(self:describe()) end
+  if own.policy.options.progress then progress.show(self:describe(), own.t, own.T) end
+  record.finish(own)
   local every = own.policy.options.save_steps
   if own.out and every > 0 and own.t % every == 0 then self:checkpoint() end
 end
@@ -192,11 +193,13 @@ end
 -- Steps until `last`, a stop, or an error; the error leaves the run where it was before the step.
 local function advance(self, last, pausable)
   local own = fields(self)
-  local thread = own.thread
-  own.status, own.error, own.thread = "running", nil, coroutine.running()
+  -- In this order: an interrupt may come between two assignments, and see fields().
+  own.thread = coroutine.running()
+  own.status, own.error = "running", nil
   mid.hold_termination()
   local held <close> = setmetatable({}, { __close = mid.release_termination })
   local ok, message = xpcall(function()
+    record.flush(own)
     while own.t < last and not own.stopping and not mid.is_terminated() do
       if pausable and own.pausing then
         own.status = "paused"
@@ -204,26 +207,36 @@ local function advance(self, last, pausable)
       else
         own.status = "running"
         take_step(self)
+        own.problem = health.problem(own)
+        if own.problem then
+          own.went_on_at = own.t
+          self:checkpoint()
+          if not pausable then error(own.problem, 0) end
+          own.pausing = true
+          print(own.problem)
+        end
       end
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
-  end, debug.traceback)
-  own.thread = thread
-  local is_terminated, holders = mid.is_terminated()
+  end, traced)
+  local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
-  if ok and is_terminated and holders == 1 then
-    io.stderr:write(("run: ended by SIGTERM after step %d%s\n"):format(own.t,
+  if ok and signal and holders == 1 then
+    io.stderr:write(("run: ended by %s after step %d%s\n"):format(signal, own.t,
       own.out and ", which is saved; resume = true goes on" or "; without out nothing is saved"))
-    os.exit(143)
+    os.exit(signal == "SIGINT" and 130 or 143)
   end
+  if own.policy.options.progress then progress.finish() end
   if not ok then
-    own.status, own.error = "failed", message
+    own.status, own.error, own.is_stepping = "failed", message, false
+    -- What was learned up to here is not lost with the process. An interrupt stops this, too.
+    if own.t > 0 and not own.has_updated then pcall(self.checkpoint, self) end
     error(message, 0)
   end
 end
 
 local function check_can_start(own, verb)
-  if own.t >= own.T then error(("run: all %d steps are done"):format(own.T), 3) end
+  if own.t >= own.T and own.status ~= "failed" then error(("run: all %d steps are done"):format(own.T), 3) end
   if own.status == "running" then
     error(("run: cannot %s while it trains; pause it first"):format(verb), 3)
   end
@@ -235,11 +248,16 @@ function Run:start()
   local own = fields(self)
   if own.status == "paused" then return self:resume() end
   check_can_start(own, "start")
-  own.stopping, own.pausing, own.status = false, false, "running"
+  if own.status == "failed" and own.has_updated then
+    print(("run: step %d had changed the weights before it failed; it comes on top of that")
+      :format(own.t + 1))
+  end
+  own.stopping, own.pausing, own.is_inline, own.thread = false, false, false, nil
   own.job = mid.spawn(function()
     advance(self, own.T, true)
     own.status = own.t >= own.T and "done" or "stopped"
   end)
+  own.status = "running"
   return self
 end
 
@@ -249,10 +267,19 @@ end
 function Run:step(count)
   local own = fields(self)
   check_can_start(own, "step")
-  local before = own.status
-  own.stopping, own.job = false, nil
-  advance(self, math.min(own.T, own.t + (count or 1)), false)
+  local before, thread = own.status, own.thread
+  if before ~= "paused" then own.job = nil end
+  local last = math.min(own.T, own.t + (count or 1))
+  own.stopping, own.is_inline = false, not coroutine.isyieldable()
+  if own.is_inline then
+    -- A coroutine of its own tells afterwards whether it was interrupted.
+    local ok, message = pcall(coroutine.wrap(advance), self, last, false)
+    if not ok then error(message, 0) end
+  else
+    advance(self, last, false)
+  end
   own.status = own.t >= own.T and "done" or before == "paused" and "paused" or "ready"
+  own.thread = thread
   return own.metrics
 end
 
@@ -272,14 +299,12 @@ function Run:pause()
   return self
 end
 
---- Goes on after a pause.
+--- Goes on after a pause, or after an error whose cause is mended: with the step that failed.
 ---@return midtrain.Run
 function Run:resume()
   local own = fields(self)
-  if own.status == "failed" then
-    error("run: it failed, it is not paused; mend what run.error says, then start()", 2)
-  end
-  own.pausing = false
+  if own.status == "failed" then return self:start() end
+  own.pausing, own.problem = false, nil
   if own.status == "paused" then own.status = "running" end
   return self
 end
@@ -294,14 +319,18 @@ function Run:stop()
   return self
 end
 
---- Waits until `step` steps are taken, or until the run is over; raises its error.
+--- Waits until `step` steps are taken, or until the run is over; raises its error, or why it paused
+--- itself.
 ---@param step integer?
 ---@return midtrain.Run
 function Run:wait(step)
   local own = fields(self)
-  if own.pausing then error("run: it is paused, so waiting would never end; resume it first", 2) end
+  if own.pausing and not own.problem then
+    error("run: it is paused, so waiting would never end; resume it first", 2)
+  end
+  wait_until(self, function() return own.problem or step and own.t >= step end)
+  if own.problem then error(own.problem, 0) end
   if step then
-    wait_until(self, function() return own.t >= step end)
     if own.status == "failed" then error(own.error, 0) end
   elseif own.job then
     own.job:wait()
@@ -309,56 +338,8 @@ function Run:wait(step)
   return self
 end
 
---- Times a call under `timing_s/name` of this step's metrics, and returns its results.
----@param name string
----@param f function
-function Run:time(name, f, ...)
-  local timings, started = fields(self).timings, mid.clock()
-  local results = table.pack(f(...))
-  timings[name] = (timings[name] or 0) + mid.clock() - started
-  return table.unpack(results, 1, results.n)
-end
-
---- Log-probabilities of a batch, with gradient, computed in the cheapest way that memory allows;
---- what that is, is said before the first step. An error if nothing fits.
----@param batch any
----@param given { entropy: boolean? }?
----@return any logprobs, any entropies
-function Run:logprobs(batch, given)
-  local own = fields(self)
-  local plan = own.model:memory_plan(batch, {
-    optimizer = own.optimizer, checkpointing = own.knobs.checkpointing,
-    memory_limit = own.knobs.memory_limit,
-  })
-  local way = ("%s, %d rows"):format(plan.checkpointing, plan.max_rows)
-  if own.t == 0 and own.policy.options.progress and own.planned ~= way then print(plan.summary) end
-  own.planned = way
-  return self:time("forward", own.model.logprobs, own.model, batch, {
-    entropy = given and given.entropy, checkpointing = plan.checkpointing,
-    max_rows = plan.max_rows, step = own.t,
-  })
-end
-
---- One optimiser step on a loss: backward pass, clipping, AdamW. A loss or gradient that is not
---- finite changes nothing and is counted in `skipped`.
----@param loss any scalar tensor
----@param metrics table gets loss, grad_norm, learning_rate, skipped
-function Run:optimize(loss, metrics)
-  local own = fields(self)
-  local rate = options.at("run", "learning_rate", own.knobs.learning_rate,
-    { "number", required = true, min = 0 }, own.t, own.T, own.metrics)
-  metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
-  if metrics.loss ~= metrics.loss or math.abs(metrics.loss) == math.huge then return end
-  own.optimizer:zero_grad()
-  local limit = own.knobs.max_grad_norm
-  self:time("backward", loss.backward, loss)
-  local result = self:time("optimizer", own.optimizer.step, own.optimizer,
-    { learning_rate = rate, max_grad_norm = limit > 0 and limit or nil })
-  metrics.grad_norm, metrics.skipped = result.grad_norm, result.skipped and 1 or 0
-end
-
---- Saves a checkpoint: a Hugging Face folder plus the trainer's state, complete or not there at
---- all.
+--- Saves a checkpoint: a Hugging Face folder plus the trainer's state and checksums, complete or not
+--- there at all.
 ---@param dir string must not exist yet
 ---@return string dir
 function Run:save(dir)
@@ -366,31 +347,26 @@ function Run:save(dir)
   if mid.exists(dir) then error(("run:save: '%s' already exists"):format(dir), 2) end
   local holding = own.status == "running" and coroutine.running() ~= own.thread
   if holding then self:pause() end
-  local temporary = dir .. ".tmp"
-  mid.mkdir(temporary)
-  own.model:save(temporary)
-  if own.model.adapter_rank then own.model:save_adapter(temporary .. "/adapter") end
-  own.optimizer:save(temporary)
-  journal.write(temporary .. "/trainer_state.json", {
-    name = own.name, step = own.t, steps = own.T, seed = own.seed, num_tokens = own.num_tokens,
-    knobs = journal.describe(own.knobs), policy = own.policy.state and own.policy.state() or nil,
-    -- What schedules get as `state`, and where adaptive ones keep what they remember.
-    metrics = journal.describe(own.metrics),
-  })
-  mid.rename(temporary, dir)
+  local ok, problem = pcall(checkpoint.save, own, dir)
   if holding then self:resume() end
+  if not ok then error(problem, 0) end
   return dir
 end
 
---- Saves `out/checkpoints/step-N` unless it is there, and removes the oldest above the limit.
+--- Saves `out/checkpoints/step-N` unless it is there, and removes those above the limit.
 function Run:checkpoint()
   local own = fields(self)
   if not own.out then return end
   local dir = ("%s/checkpoints/step-%d"):format(own.out, own.t)
   if mid.exists(dir) then return end
+  record.sync(own)
   self:save(dir)
-  resume.prune(own.out, own.policy.options.save_total_limit)
+  checkpoint.prune(own)
 end
+
+--- The checkpoint at which `metric_for_best_model` was best so far, and the metric there.
+---@return string? dir, number? value
+function Run:best() return checkpoint.best(fields(self)) end
 
 --- A second future from the same state: a run of its own that has taken the same steps, with a copy
 --- of the model, the optimiser's state and the settings in force. Random numbers depend on seed and
@@ -414,6 +390,15 @@ function Run:fork(given)
   return fork
 end
 
+--- Assigns several settings at once, all or none; they are in force from the next step.
+---@param given table<string, any>
+---@return midtrain.Run
+function Run:set(given)
+  if type(given) ~= "table" then error("run:set: expected a table of settings", 2) end
+  assign(self, given, 3)
+  return self
+end
+
 --- Reads a file before every step and assigns the settings in the table that it returns, whenever
 --- its text has changed: schedules that are edited while the run trains. Nil ends it.
 ---@param path string? a Lua file: return { budget = function(t, T) … end, lambda = 0.2 }
@@ -426,33 +411,9 @@ function Run:watch(path)
   return self
 end
 
--- How a run is looked at: views.lua.
-for _, name in ipairs { "plot", "compare", "samples", "doctor", "report" } do
-  Run[name] = views[name]
-end
-
---- Adds a line to a file of the run's folder; those of the last step are kept at hand, too.
----@param file string
----@param entry table
-function Run:record(file, entry)
-  local own = fields(self)
-  local last = own.logged[file]
-  if not last or last[1].step ~= entry.step then last = {} end
-  last[#last + 1], own.logged[file] = entry, last
-  if own.out then journal.append(own.out .. "/" .. file, entry) end
-end
-
---- The progress line.
----@return string
-function Run:describe()
-  local own, metrics = fields(self), self.metrics
-  local start = ("step %d/%d"):format(own.t, own.T)
-  if not metrics then return ("%s · %s"):format(start, own.status) end
-  local halted = { paused = " · paused", failed = " · FAILED: see run.error" }
-  return ("%s · %s · %.0f tok/s · %.1f s/step%s%s"):format(start, own.policy.line(metrics),
-    metrics.tokens_per_second, metrics.step_time,
-    metrics.skipped == 1 and " · SKIPPED: loss or gradient not finite" or "",
-    halted[own.status] or "")
+-- What a policy's step calls, and how people look at a run.
+for _, methods in ipairs { training, views } do
+  for name, method in pairs(methods) do Run[name] = method end
 end
 
 return run

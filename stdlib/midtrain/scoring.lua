@@ -253,6 +253,8 @@ function scoring.step(run, groups, knobs)
   for _, part in ipairs(others) do
     for name, value in pairs(part) do metrics[name] = value end
   end
+  run:histogram("completions/length", collect(groups, function(sample) return #sample.ids end))
+  run:histogram("reward", collect(groups, total_reward))
   if failure and not told[knobs.reward] then
     told[knobs.reward] = true
     print("the reward failed; samples where it does stay out: " .. failure)

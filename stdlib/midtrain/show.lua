@@ -1,16 +1,16 @@
--- Values as the prompt prints them: tables with their fields, cut off where they get too deep or too long.
+-- Values as the prompt prints them: tables with their fields, cut off where they get too deep or
+-- too long; functions by what they are called or made by.
 
-local show = { max_depth = 4, max_items = 40, width = 100 }
+local code = require "midtrain.code"
+local functions = require "midtrain.functions"
+local terminal = require "midtrain.terminal"
 
-local keywords = {}
-for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true " ..
-  "until while"):gmatch "%a+" do
-  keywords[word] = true
-end
-
-function show.is_name(key)
-  return type(key) == "string" and key:find "^[%a_][%w_]*$" ~= nil and not keywords[key]
-end
+-- Of a list of numbers inside of other tables, such as the ids of a completion, a few say enough, and
+-- of each of many texts its beginning.
+local show = {
+  max_depth = 4, max_items = 40, max_inner_numbers = 6, max_text = 400, many = 8, max_of_many = 70,
+  max_width = 100,
+}
 
 -- Numbers before strings before the rest, each in order.
 local function before(a, b)
@@ -24,31 +24,68 @@ local function before(a, b)
   return tostring(a) < tostring(b)
 end
 
-local function quote(text)
-  local quoted = string.format("%q", text):gsub("\\\n", "\\n"):gsub("\r", "\\r"):gsub("\t", "\\t")
-  return quoted
+local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
+
+-- A text in quotes, on one line, of at most so many characters; bytes that are no text as \xNN.
+local function quote(text, most)
+  local left = 0
+  if #text > most then
+    local last = utf8.len(text) and (utf8.offset(text, most + 1) or #text + 1) - 1 or most
+    left, text = #text - last, text:sub(1, last)
+  end
+  local quoted = '"' .. text:gsub('[%c"\\]', function(character)
+    return escapes[character] or ("\\x%02x"):format(character:byte())
+  end) .. '"'
+  if not utf8.len(quoted) then
+    quoted = quoted:gsub("[\x80-\xff]", function(byte) return ("\\x%02x"):format(byte:byte()) end)
+  end
+  return left > 0 and ("%s… %d more bytes"):format(quoted, left) or quoted
+end
+
+-- A number in a table: six digits tell what it is like, and keep lists readable.
+local function number(value)
+  if math.type(value) == "integer" or #tostring(value) <= 8 then return tostring(value) end
+  return ("%.6g"):format(value)
 end
 
 local format
 
--- The items of a table as text, at most `max_items`, and how many were left out.
+-- Of a line in what is being formatted.
+local width
+
+local function length_of(text) return utf8.len(text) or #text end
+
+-- How many items of a table are shown.
+local function limit_of(value, length, depth)
+  if depth == 0 then return show.max_items end
+  for i = 1, length do
+    if type(rawget(value, i)) ~= "number" then return show.max_items end
+  end
+  return length > show.max_inner_numbers + 2 and show.max_inner_numbers or show.max_items
+end
+
+-- The items of a table as text and how many were left out.
 local function items_of(value, depth, seen)
   local items, length, left = {}, rawlen(value), 0
+  local limit = limit_of(value, length, depth)
+  local most = length > show.many and show.max_of_many or show.max_text
   for i = 1, length do
-    if #items < show.max_items then
-      items[#items + 1] = format(rawget(value, i), depth + 1, seen)
+    if #items < limit then
+      items[#items + 1] = format(rawget(value, i), depth + 1, seen, most)
     else
       left = left + 1
     end
   end
   local keys = {}
   for key in next, value do
-    if not (math.type(key) == "integer" and key >= 1 and key <= length) then keys[#keys + 1] = key end
+    local is_shown = math.type(key) == "integer" and key >= 1 and key <= length
+    if not is_shown then keys[#keys + 1] = key end
   end
   table.sort(keys, before)
+  limit = show.max_items + #items
   for _, key in ipairs(keys) do
-    if #items < show.max_items then
-      local name = show.is_name(key) and key or "[" .. format(key, depth + 1, seen) .. "]"
+    if #items < limit then
+      local name = code.is_name(key) and key or "[" .. format(key, depth + 1, seen) .. "]"
       items[#items + 1] = name .. " = " .. format(rawget(value, key), depth + 1, seen)
     else
       left = left + 1
@@ -68,12 +105,13 @@ local function format_table(value, depth, seen)
 
   local line = "{ " .. table.concat(items, ", ") .. " }"
   local indent = ("  "):rep(depth)
-  if not line:find "\n" and #indent + #line <= show.width then return line end
+  if not line:find "\n" and #indent + length_of(line) + 2 <= width then return line end
   -- Short items share lines; long ones get their own.
   local lines, current = {}, ""
   for i, item in ipairs(items) do
     local text = i < #items and item .. "," or item
-    if current ~= "" and (#indent + #current + #text + 3 > show.width or text:find "\n" or current:find "\n") then
+    local is_long = #indent + length_of(current) + length_of(text) + 3 > width
+    if current ~= "" and (is_long or text:find "\n" or current:find "\n") then
       lines[#lines + 1] = current
       current = ""
     end
@@ -84,18 +122,27 @@ local function format_table(value, depth, seen)
   return "{" .. inner .. table.concat(lines, inner) .. "\n" .. indent .. "}"
 end
 
-function format(value, depth, seen)
+-- An object as it says itself; inside of a table the first line of that, such as a tensor's shape.
+local function object(value, depth)
+  local text = tostring(value)
+  return depth > 0 and text:match "[^\n]*" or text
+end
+
+function format(value, depth, seen, most)
   local kind = type(value)
-  if kind == "string" then return quote(value) end
-  if kind ~= "table" then return tostring(value) end
+  if kind == "string" then return quote(value, most or show.max_text) end
+  if kind == "number" then return number(value) end
+  if kind == "function" then return functions.title(value) end
   local metatable = debug.getmetatable(value)
-  if type(metatable) == "table" and rawget(metatable, "__tostring") then return tostring(value) end
+  local is_object = type(metatable) == "table" and rawget(metatable, "__tostring")
+  if kind ~= "table" or is_object then return object(value, depth) end
   return format_table(value, depth, seen)
 end
 
--- The text for one value. A string is quoted inside a table only.
+--- The text for one value. A string is quoted inside a table only.
 function show.format(value)
-  if type(value) == "string" then return value end
+  if type(value) == "string" or type(value) == "number" then return tostring(value) end
+  width = terminal.columns(show.max_width)
   return format(value, 0, {})
 end
 

@@ -72,6 +72,12 @@ local formats = {
 local format_names = {}
 for i, format in ipairs(formats) do format_names[i] = format.name end
 
+local load_options = {
+  format = { "string", choices = format_names },
+  limit = { "integer", min = 1 },
+  seed = { "integer", doc = "draws the rows; without it, those from the first on" },
+}
+
 --- Tasks of a file of JSON lines. Its format is told by the first row's fields: `gsm8k` (question,
 --- answer with #### n), `math` (problem, answer), `svamp` (Body, Question, Answer), `plain`
 --- (question, answer).
@@ -79,11 +85,7 @@ for i, format in ipairs(formats) do format_names[i] = format.name end
 ---@param given { format: string?, limit: integer?, seed: integer? }? seed: drawn, not the first ones
 ---@return midtrain.Task[] tasks, string format
 function tasks.load(path, given)
-  local o = options.check("tasks.load", given, {
-    format = { "string", choices = format_names },
-    limit = { "integer", min = 1 },
-    seed = { "integer", doc = "draws the rows; without it, those from the first on" },
-  })
+  local o = options.check("tasks.load", given, load_options)
   local file, message = io.open(path)
   if not file then error(("tasks.load: %s"):format(message), 2) end
   local function fail(number, what) error(("%s:%d: %s"):format(path, number, what), 3) end
@@ -111,6 +113,7 @@ function tasks.load(path, given)
   if o.limit then list = table.move(list, 1, math.min(o.limit, #list), 1, {}) end
   return list, format.name
 end
+options.takes(tasks.load, load_options)
 
 -- Answers -----------------------------------------------------------------------------------------
 
@@ -342,8 +345,18 @@ function tasks.evaluate(model, list, given)
   result.records = records
   return result
 end
+options.takes(tasks.evaluate, specification)
 
 -- Presets -----------------------------------------------------------------------------------------
+
+local gsm8k_options = {
+  examples = { "table", default = {}, doc = "to draw from" },
+  num_fewshot = { "integer", default = 5, min = 0 },
+  extract = { "string", default = "strict", choices = { "strict", "flexible" } },
+  max_completion_length = { "integer", default = 256, min = 1, doc = "the harness's default" },
+  seed = { "integer", doc = "draws the examples; without it, the first ones" },
+  template = { "boolean", default = false, doc = "as a conversation in the chat template" },
+}
 
 --- Options of evaluate for GSM8K as lm-evaluation-harness has it: plain text "Question: …\nAnswer:"
 --- after `num_fewshot` worked examples, greedy, its stop texts. `accuracy` is by the filter
@@ -352,14 +365,7 @@ end
 ---  max_completion_length: integer?, seed: integer? }? examples: tasks of the training file
 ---@return table options
 function tasks.gsm8k(given)
-  local o = options.check("tasks.gsm8k", given, {
-    examples = { "table", default = {}, doc = "to draw from" },
-    num_fewshot = { "integer", default = 5, min = 0 },
-    extract = { "string", default = "strict", choices = { "strict", "flexible" } },
-    max_completion_length = { "integer", default = 256, min = 1, doc = "the harness's default" },
-    seed = { "integer", doc = "draws the examples; without it, the first ones" },
-    template = { "boolean", default = false, doc = "as a conversation in the chat template" },
-  })
+  local o = options.check("tasks.gsm8k", given, gsm8k_options)
   if #o.examples < o.num_fewshot then
     error(("tasks.gsm8k: %d examples for num_fewshot = %d; pass examples = mid.tasks.load(the "
       .. "training file), or num_fewshot = 0"):format(#o.examples, o.num_fewshot), 2)
@@ -388,5 +394,6 @@ function tasks.gsm8k(given)
     other_grades = { strict = by "strict", flexible = by "flexible" },
   }
 end
+options.takes(tasks.gsm8k, gsm8k_options)
 
 return tasks

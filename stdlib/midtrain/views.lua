@@ -1,7 +1,10 @@
 -- How people look at a run: plots, completions, what seems wrong. Methods of every run (run.lua).
 
 local doctor = require "midtrain.doctor"
+local health = require "midtrain.health"
 local options = require "midtrain.options"
+local plot = require "midtrain.plot"
+local progress = require "midtrain.progress"
 local report = require "midtrain.report"
 
 local views = {}
@@ -52,9 +55,9 @@ local function series(one, name, title)
   return { name = title, values = values }
 end
 
---- Plots metrics over the steps.
+--- Plots metrics over the steps, in the terminal or as a file.
 ---@param names string[]|string
----@param given table? see plot.lua
+---@param given table? options of mid.plot, such as { file = "reward.png" }
 function views.plot(self, names, given)
   local known, list = {}, {}
   for _, metrics in ipairs(self.history) do
@@ -66,17 +69,20 @@ function views.plot(self, names, given)
     end
     list[i] = series(self, name, name)
   end
-  require "midtrain.plot" (list, given or { x_label = "step" })
+  plot(list, options.merged({ x_label = "step" }, given or {}))
 end
+options.takes(views.plot, plot.specification)
 
 --- Plots a metric of this run and of another one, such as a fork.
 ---@param other midtrain.Run
 ---@param name string? reward
-function views.compare(self, other, name)
+---@param given table? options of mid.plot
+function views.compare(self, other, name, given)
   name = name or "reward"
-  require "midtrain.plot" ({ series(self, name, "this"), series(other, name, "other") },
-    { x_label = "step", title = name })
+  plot({ series(self, name, "this"), series(other, name, "other") },
+    options.merged({ x_label = "step", title = name }, given or {}))
 end
+options.takes(views.compare, plot.specification)
 
 --- Writes the run as one HTML page: what looks wrong, charts, changes, completions, settings.
 ---@param path string? report.html in the run's folder if absent
@@ -89,6 +95,21 @@ function views.report(self, path)
   local file <close> = assert(io.open(path, "w"))
   file:write(report.html(self))
   return path
+end
+
+--- The progress line.
+---@return string
+function views.describe(self)
+  local metrics = self.metrics
+  local start = ("step %d/%d"):format(self.t, self.T)
+  if not metrics then return ("%s · %s"):format(start, self.status) end
+  local left = self.status == "running" and progress.left(self.history, self.T) or 0
+  if left > 0 then start = ("%s · %s left"):format(start, progress.duration(left)) end
+  local halted = { paused = " · paused", failed = " · FAILED: see run.error" }
+  local seconds = metrics.step_time < 1 and "%.2f" or "%.1f"
+  return ("%s · %s · %.0f tok/s · " .. seconds .. " s/step%s%s"):format(start,
+    self.policy.line(metrics), metrics.tokens_per_second, metrics.step_time,
+    health.describe(self.history, self.t), halted[self.status] or "")
 end
 
 return views

@@ -8,12 +8,11 @@ local function text_of(path)
   return file and file:read "a"
 end
 
---- Reads the file if it has changed, and assigns the knobs that it returns, all or none.
+--- Reads the file if it has changed, and assigns the knobs that it returns.
 ---@param watched { path: string, text: string? }
----@param assign fun(name: string, value: any) raises what is wrong with a value
----@param check fun(name: string, value: any) the same without assigning
+---@param set fun(knobs: table) assigns all or none, and raises what is wrong with one
 ---@return boolean changed whether something was assigned
-function watch.update(watched, assign, check)
+function watch.update(watched, set)
   local text = text_of(watched.path)
   -- Editors replace files; one that is away for a moment is not a change.
   if not text or text == watched.text then return false end
@@ -24,21 +23,9 @@ function watch.update(watched, assign, check)
   if ok and type(knobs) ~= "table" then
     ok, knobs = false, "it must return a table of settings, such as { budget = 200 }"
   end
-  if ok then
-    for name, value in pairs(knobs) do
-      ok, problem = pcall(check, name, value)
-      if not ok then
-        knobs = problem
-        break
-      end
-    end
-  end
-  if not ok then
-    print(("run: %s changes nothing: %s"):format(watched.path, knobs))
-    return false
-  end
-  for name, value in pairs(knobs) do assign(name, value) end
-  return true
+  if ok then ok, knobs = pcall(set, knobs) end
+  if not ok then print(("run: %s changes nothing: %s"):format(watched.path, knobs)) end
+  return ok
 end
 
 return watch

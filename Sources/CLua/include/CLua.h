@@ -57,6 +57,12 @@ int clua_pcall(lua_State *L, int arguments, int results, int handler);
 // `patient`: the first press of Ctrl-C leaves this coroutine (a background job) alone, the second stops it.
 int clua_resume(lua_State *co, lua_State *from, int arguments, int *results, int patient);
 
+// What a coroutine that runs Lua code is to do after a while, as `ask` says.
+static const int CLUA_PREEMPT_NOT = 0;    // go on
+static const int CLUA_PREEMPT_YIELD = 1;  // give way, if it can yield here
+static const int CLUA_PREEMPT_END = 2;    // raise an error, from now on at every instruction
+void clua_preempt(lua_State *co, int (*ask)(lua_State *L));
+
 // ---- Lists of numbers, raw access
 
 void clua_push_floats(lua_State *L, const float *values, size_t count);
@@ -80,13 +86,17 @@ void clua_install_interrupt(int wake_fd);
 // Presses since the last clear, as far as they concern the code that runs now on the Lua thread.
 int clua_interrupt_level(void);
 void clua_clear_interrupt(void);
+// While interrupts are held (1), the first press waits until they no longer are (0), and the second does not.
+void clua_hold_interrupts(int hold);
 // True when the native operation that calls this should stop: an interrupt for one on the Lua thread, a
 // cancelled job for one on the worker thread.
 int clua_should_stop(void);
-// SIGTERM: while anybody holds it, it is noted and ends nothing; a second one does. `change` is 1, -1 or 0; gives
-// how many hold it then.
+// SIGTERM, and SIGINT where no person sits at a prompt: while anybody holds them, the first one is noted and ends
+// nothing; a second one does. `change` is 1, -1 or 0; gives how many hold them then.
 int clua_hold_termination(int change);
-int clua_is_terminated(void);
+int clua_is_terminated(void);   // the signal's number, or 0
+void clua_set_attended(void);   // a person sits at a prompt
+int clua_is_attended(void);
 void clua_become_worker(void);      // the calling thread is the worker: no signals here
 void clua_stop_worker(int stop);
 #endif

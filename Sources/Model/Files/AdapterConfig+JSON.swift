@@ -38,7 +38,7 @@ extension AdapterConfig {
       throw reader.error("target_modules", expected: "a list of module names, or \"all-linear\"")
     }
     self.init(
-      rank: try reader.integer("r", in: 1...(1 << 16)),
+      rank: try reader.integer("r", in: Self.ranks),
       alpha: try reader.number("lora_alpha", in: 1e-9...1e9),
       dropout: try reader.number("lora_dropout", in: 0...0.999, default: 0), targetModules: modules,
       usesRSLoRA: try reader.bool("use_rslora", default: false))

@@ -49,12 +49,18 @@ package final class OutputFile {
     isCommitted = true
   }
 
-  /// Makes renames in `folder` durable.
+  /// Makes renames in `folder` durable, or, of a file, its contents.
   package static func synchronize(folder: String) throws {
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw ModelError("\(folder): cannot open: \(lastSystemError())") }
     defer { close(descriptor) }
     guard fsync(descriptor) == 0 else { throw ModelError("\(folder): cannot sync: \(lastSystemError())") }
+  }
+
+  /// The folder that `path` is in. Foundation's own function crashes on a name of one character beyond ASCII.
+  package static func folder(of path: String) -> String {
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
   /// Writes `contents` to `path`, completely or not at all.

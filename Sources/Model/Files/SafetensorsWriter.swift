@@ -97,8 +97,7 @@ public struct SafetensorsWriter {
   public func write(_ tensors: [WeightInfo], to path: String, from provider: Provider) throws {
     let file = try writeFile(tensors, to: path, from: provider)
     try file.commit()
-    let folder = (path as NSString).deletingLastPathComponent
-    try OutputFile.synchronize(folder: folder.isEmpty ? "." : folder)
+    try OutputFile.synchronize(folder: OutputFile.folder(of: path))
   }
 
   private func writeFile(_ tensors: [WeightInfo], to path: String, from provider: Provider) throws

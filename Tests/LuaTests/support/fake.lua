@@ -15,6 +15,12 @@ function fake.no_grad(f) return f() end
 -- Files and jobs ---------------------------------------------------------------------------------
 
 function fake.hold_termination() end
+function fake.hold_interrupts() end
+function fake.release_interrupts() end
+function fake.client() end
+fake.traceback = debug.traceback
+function fake.screen() end
+function fake.serve() return {} end
 function fake.release_termination() end
 function fake.is_terminated() return false, 0 end
 function fake.clock() return os.clock() end
@@ -23,6 +29,34 @@ function fake.rename(from, to) assert(os.rename(from, to)) end
 function fake.exists(path)
   local ok, _, code = os.rename(path, path)
   return ok ~= nil or code == 13
+end
+
+function fake.list(path)
+  local names, pipe <close> = {}, assert(io.popen(("ls '%s'"):format(path)))
+  for name in pipe:lines() do names[#names + 1] = name end
+  return names
+end
+function fake.remove(path) assert(os.execute(("rm -rf '%s'"):format(path))) end
+function fake.write(path, text)
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(text)
+end
+function fake.append(path, text)
+  local file <close> = assert(io.open(path, "ab"))
+  file:write(text)
+end
+function fake.sync() end
+function fake.seal(dir) fake.write(dir .. "/checksums.json", "{}\n") end
+function fake.verify() end
+
+-- Bit by bit, as RFC 3720 defines it.
+function fake.crc32c(bytes)
+  local crc = 0xffffffff
+  for i = 1, #bytes do
+    crc = crc ~ bytes:byte(i)
+    for _ = 1, 8 do crc = crc >> 1 ~ (crc & 1 == 1 and 0x82f63b78 or 0) end
+  end
+  return crc ~ 0xffffffff
 end
 
 local jobs = {}
@@ -39,8 +73,12 @@ local function turn()
   end
 end
 
+-- As in the engine: only a job's own coroutine gives way to others by yielding.
 function fake.sleep()
-  if coroutine.isyieldable() then coroutine.yield() else turn() end
+  for _, job in ipairs(jobs) do
+    if job.thread == coroutine.running() then return coroutine.yield() end
+  end
+  turn()
 end
 
 function fake.spawn(f, ...)
@@ -85,6 +123,14 @@ end
 function Batch:range(s)
   local segment = self.segments[s]
   return segment.first, segment.first + #segment.ids - 1
+end
+
+function Batch:tolist()
+  local list = {}
+  for i, s in ipairs(self.segments) do
+    list[i] = { ids = s.ids, parent = s.parent, offset = s.offset, temperature = s.temperature, score = s.score }
+  end
+  return list
 end
 
 function Batch:spread(values)
@@ -240,7 +286,7 @@ local rollout_options = {
 }
 
 function Model:rollout(batch, segments, given)
-  if coroutine.isyieldable() then coroutine.yield() end
+  fake.sleep()
   for name in pairs(given) do
     assert(rollout_options[name], "model:rollout: unknown option " .. name)
   end

@@ -1,0 +1,179 @@
+// Prompts inside a process that trains: what they see and change, who may open them, and that nothing they do holds
+// the training up.
+import Foundation
+import Glibc
+import Script
+import Testing
+
+@Suite struct AttachTests {
+  /// Steps of some milliseconds.
+  private static let script =
+    tinyRun + """
+      local run = mid.rmt(mid.options.merged(tiny, { steps = settings.steps, progress = false, log_completions = 0,
+        reward = function(s) mid.sleep(0.002) return s.ids[1] % 7 + #s.ids end }))
+      run:start():wait()
+      """
+
+  /// A process that trains in a folder, once its socket is there.
+  private func train(in folder: String, steps: Int = 120, _ home: Home) throws -> Process {
+    let script = try home.write(Self.script, to: "\(folder).lua")
+    let process = home.process(["run", script, "--out", folder, "--set", "steps=\(steps)"])
+    process.standardOutput = FileHandle(forWritingAtPath: try home.write("", to: "\(folder).out"))
+    process.standardError = FileHandle(forWritingAtPath: try home.write("", to: "\(folder).err"))
+    try process.run()
+    while access(home.path + "/\(folder)/.attach/socket", F_OK) != 0 {
+      let errors = try String(contentsOfFile: home.path + "/\(folder).err", encoding: .utf8)
+      try #require(process.isRunning, "\(errors)")
+      usleep(1000)
+    }
+    return process
+  }
+
+  private func finish(_ process: Process, _ folder: String, _ home: Home) throws {
+    process.waitUntilExit()
+    let errors = try String(contentsOfFile: home.path + "/\(folder).err", encoding: .utf8)
+    #expect(process.terminationStatus == 0 && errors.isEmpty, "\(errors)")
+  }
+
+  /// Two prompts at once, one of them killed in the middle of a command, others that hang, flood and talk nonsense: the
+  /// run ends with the weights and metrics of one that nobody attached to.
+  @Test func clientsDoNotDisturbTheRun() throws {
+    let home = Home()
+    let calm = try train(in: "calm", home)
+    try finish(calm, "calm", home)
+
+    let process = try train(in: "live", home)
+    let first = try PseudoTerminal(["attach", home.path + "/live"], home: home)
+    try first.expect("attached to live · step ")
+    try first.expect("> ")
+    let second = try PseudoTerminal(["attach", home.path + "/live"], home: home)
+    try second.expect("> ")
+    second.enter("io.write('busy\\n') while true do pcall(error) end")
+    try second.expect("\nbusy\n")
+    // Meanwhile the first one is answered.
+    first.enter("run.T")
+    try first.expect("\n120\n> ")
+    first.enter("mine = 5;")
+    try first.expect("> ")
+    first.enter("mine + run.seed")
+    try first.expect("\n7\n> ")
+    second.kill()
+    let silent = try UnixSocket.connect(in: home.path + "/live/.attach")
+    // Answers that nobody reads, more than a connection may keep waiting.
+    send(#"{ "line": "for i = 1, 100 do print(('x'):rep(200000)) end" }"#, to: silent)
+    let endless = try UnixSocket.connect(in: home.path + "/live/.attach")
+    for _ in 0..<40 { send(String(repeating: "y", count: 50_000), to: endless, line: false) }
+    let odd = try UnixSocket.connect(in: home.path + "/live/.attach")
+    for line in ["", "}{", "5", "{}", #"{ "line": 5 }"#, #"{ "set": [5] }"#, "\u{0}\u{ff}"] {
+      send(line, to: odd)
+    }
+    first.enter("print(pcall(function() run.budget = -1 end) or 'checked')")
+    try first.expect("\nchecked\n> ")
+    try finish(process, "live", home)
+    try first.expect("/live' has ended")
+    #expect(first.exitStatus() == 1)
+    for descriptor in [silent, endless, odd] { close(descriptor) }
+
+    #expect(
+      try timelessMetrics(home.path + "/live/metrics.jsonl")
+        == timelessMetrics(home.path + "/calm/metrics.jsonl"))
+    let weights = "/checkpoints/step-120/model.safetensors"
+    #expect(
+      FileManager.default.contentsEqual(
+        atPath: home.path + "/live" + weights, andPath: home.path + "/calm" + weights))
+  }
+
+  @Test func onlyTheOwnerMayEnter() throws {
+    let home = Home()
+    let process = try train(in: "run", steps: 1_000_000, home)
+    func mode(_ path: String) throws -> Int? {
+      try FileManager.default.attributesOfItem(atPath: home.path + "/run/" + path)[.posixPermissions] as? Int
+    }
+    #expect(try mode(".attach") == 0o700 && mode(".attach/socket") == 0o600)
+    chmod(home.path + "/run/.attach", 0o755)
+    let refused = try midtrain(["attach", "run"], home: home)
+    #expect(refused.status == 1 && refused.errors.contains("must belong to you, with mode 700"))
+    chmod(home.path + "/run/.attach", 0o700)
+    kill(process.processIdentifier, SIGTERM)
+    process.waitUntilExit()
+    let gone = try midtrain(["attach", "run"], home: home)
+    #expect(gone.status == 1 && gone.errors.contains("no process of yours trains in 'run' now"))
+    let nowhere = try midtrain(["set", "nowhere", "budget=5"], home: home)
+    #expect(nowhere.status == 1 && nowhere.errors == "midtrain: there is no folder 'nowhere'\n")
+  }
+
+  @Test func settingsFromAShell() throws {
+    let home = Home()
+    let process = try train(in: "run", home)
+    let changed = try midtrain(
+      ["set", "run", "budget=9", "lambda=function(t, T) return 0.2 end", "scale_rewards=none"], home: home)
+    #expect(changed.status == 0, "\(changed.errors)")
+    let step = try #require(
+      changed.output.firstMatch(of: /scale_rewards = none: in force from step (\d+)\n/)?.1)
+    let wrong = try midtrain(["set", "run", "budget=10", "lamda=1"], home: home)
+    #expect(wrong.status == 1 && wrong.output.isEmpty)
+    #expect(wrong.errors == "midtrain: run: unknown option 'lamda'; did you mean 'lambda'?\n")
+    let empty = try midtrain(["set", "run", "=5"], home: home)
+    #expect(empty.status == 2 && empty.errors.contains("set needs name=value, got '=5'"))
+    try finish(process, "run", home)
+
+    let entries = try String(contentsOfFile: home.path + "/run/journal.jsonl", encoding: .utf8)
+      .split(separator: "\n").map {
+        try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+      }
+    #expect(entries.map { $0["name"] as? String } == ["budget", "lambda", "scale_rewards"])
+    #expect(entries.allSatisfy { $0["step"] as? Int == Int(step) })
+    #expect(
+      (entries[1]["new"] as? [String: Any])?["function"] as? String == "return function(t, T) return 0.2 end")
+    // The replay makes the same changes.
+    let replay = try midtrain(["replay", "run"], home: home)
+    #expect(replay.status == 0 && replay.output.hasSuffix("equal to the bit\n"), "\(replay.errors)")
+  }
+
+  @Test func thePromptInside() throws {
+    let home = Home()
+    let process = try train(in: "run", steps: 1_000_000, home)
+    let terminal = try PseudoTerminal(["attach", home.path + "/run"], home: home)
+    try terminal.expect("> ")
+    terminal.type("mid.clo\t")
+    try terminal.expect("mid.clock")
+    terminal.enter("() > 0")
+    try terminal.expect("\ntrue\n> ")
+    terminal.enter("error 'oh'")
+    try terminal.expect("]:1: oh\nstack traceback:\n")
+    let trace = try terminal.shown(before: "\n> ")
+    #expect(trace.contains("1 │ error 'oh'") && !trace.contains("attach.lua"))
+    terminal.enter("for i = 1, 2 do")
+    try terminal.expect(">> ")
+    terminal.enter("io.write(i, ' ') end")
+    try terminal.expect("\n1 2 ")
+    try terminal.expect("> ")
+    terminal.enter("function f(")
+    try terminal.expect(">> ")
+    terminal.control("c")
+    try terminal.expect("interrupted\n> ")
+    for code in ["while true do end", "while true do pcall(error) end", "mid.sleep(1000)", "run:wait()"] {
+      terminal.enter("io.write('go\\n') \(code)")
+      try terminal.expect("\ngo\n")
+      terminal.control("c")
+      #expect(try terminal.shown(before: "\n> ") == "^Cinterrupted")
+    }
+    terminal.enter("run:pause().status")
+    try terminal.expect("\npaused\n> ")
+    terminal.enter("?run.stop")
+    try terminal.expect("Ends the run")
+    terminal.enter("run:resume();")
+    try terminal.expect("> ")
+    terminal.control("d")
+    #expect(terminal.exitStatus() == 0)
+    kill(process.processIdentifier, SIGTERM)
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 143)
+  }
+
+  private func send(_ text: String, to descriptor: Int32, line: Bool = true) {
+    let bytes = Array(text.utf8) + (line ? [10] : [])
+    // Whoever is dropped gets an error here.
+    _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+  }
+}

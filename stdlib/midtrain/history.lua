@@ -1,0 +1,75 @@
+-- The metrics of a run's steps, eight bytes a number: a long run keeps all of them, and a table for each
+-- step would take ten times as much. Read like a list of tables; what a step's table is changed to after
+-- it was stored is not kept.
+
+local history = {}
+
+local Rows = {}
+
+-- How steps with the same metrics are packed: the names, and where each one's bytes are.
+local function layout_of(rows, metrics)
+  local names, formats = {}, {}
+  for name, value in pairs(metrics) do
+    if type(value) == "number" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do formats[i] = math.type(metrics[name]) == "integer" and "j" or "d" end
+  local key = table.concat(names, "\0") .. "\0" .. table.concat(formats)
+  local layout = rows.layouts[key]
+  if not layout then
+    layout = { names = names, format = "<" .. table.concat(formats), places = {} }
+    for i, name in ipairs(names) do layout.places[name] = { "<" .. formats[i], 8 * i - 7 } end
+    rows.layouts[key] = layout
+  end
+  return layout
+end
+
+-- The metrics of one step, as a table made anew; nil if there is no such step.
+function Rows.__index(rows, t)
+  local layout = rows.layout[t]
+  if not layout then return nil end
+  local values, row = { layout.format:unpack(rows.packed[t]) }, {}
+  for i, name in ipairs(layout.names) do row[name] = values[i] end
+  return row
+end
+
+function Rows.__newindex(rows, t, metrics)
+  if not metrics then return end
+  local layout, values = layout_of(rows, metrics), {}
+  for i, name in ipairs(layout.names) do values[i] = metrics[name] end
+  -- Steps that are missing; a hole would make a hash of the lists.
+  for i = rows.count + 1, t - 1 do rows.layout[i], rows.packed[i] = false, false end
+  rows.layout[t], rows.packed[t] = layout, layout.format:pack(table.unpack(values))
+  rows.count = math.max(rows.count, t)
+end
+
+function Rows.__len(rows) return rows.count end
+
+function Rows.__pairs(rows)
+  local function next_step(_, t)
+    for i = t + 1, rows.count do
+      local row = rows[i]
+      if row then return i, row end
+    end
+  end
+  return next_step, rows, 0
+end
+
+--- The metrics of no steps yet.
+---@return table<integer, table<string, number>>
+function history.new()
+  return setmetatable({ layouts = {}, layout = {}, packed = {}, count = 0 }, Rows)
+end
+
+--- One metric of one step; nil if it has none.
+---@param rows table
+---@param t integer
+---@param name string
+---@return number?
+function history.at(rows, t, name)
+  local layout = rows.layout[t]
+  local place = layout and layout.places[name]
+  return place and (string.unpack(place[1], rows.packed[t], place[2])) or nil
+end
+
+return history
