@@ -46,7 +46,7 @@ end
 local config = {
   model_type = "llama", vocab_size = 256, hidden_size = o.width, intermediate_size = 4 * o.width,
   num_hidden_layers = o.layers, num_attention_heads = o.heads, num_key_value_heads = o.heads,
-  max_position_embeddings = o.context, rms_norm_eps = 1e-6, rope_theta = 10000,
+  max_position_embeddings = o.context + o.sample, rms_norm_eps = 1e-6, rope_theta = 10000,
   tie_word_embeddings = true, initializer_range = 0.02,
 }
 local model = mid.from_config(config, { seed = o.seed })
@@ -80,16 +80,10 @@ for t = 0, o.steps - 1 do
   end
 end
 
--- Continues the held-out text, a byte at a time.
-local ids = tokens:slice(1, border + 1, border + o.context // 2):tolist()
-local written = {}
-mid.no_grad(function()
-  for _ = 1, o.sample do
-    local context = table.move(ids, math.max(1, #ids - o.context + 1), #ids, 1, {})
-    local logits = net(context)[-1] / 0.8
-    ids[#ids + 1] = logits:softmax():multinomial(1, draws):item() - 1
-    written[#written + 1] = string.char(ids[#ids])
-  end
-end)
-if o.sample > 0 then print(table.concat(written)) end
+-- Continues the held-out text: what was learned is the model's own.
+if o.sample > 0 then
+  local prompt = tokens:slice(1, border + 1, border + o.context // 2):tolist()
+  local sample = model:generate(prompt, { max_tokens = o.sample, temperature = 0.8, seed = o.seed })
+  print(string.char(table.unpack(sample[1].ids)))
+end
 if o.out ~= "" then mid.save_tensors(o.out, net:parameters()) end

@@ -77,15 +77,6 @@ extension Argument {
     return isTable ? try elements().map { try $0.dimension(of: tensor) } : [try dimension(of: tensor)]
   }
 
-  /// A place of a dimension, counted from 0.
-  func place(size: Int) throws -> Int {
-    let place = try integer()
-    guard place != 0, place.magnitude <= size else {
-      throw mismatch("place from 1 to \(size) (or from the end, -1)")
-    }
-    return place > 0 ? place - 1 : place + size
-  }
-
   /// Places of a dimension, counted from 0, with the shape that they came in.
   func places(size: Int) throws -> (places: [Int32], shape: [Int]) {
     let given = try isTable ? integerTensor() : object(Tensor.self)
@@ -112,7 +103,7 @@ extension Argument {
   /// Sizes of dimensions: a list, or a number for a vector.
   func shape() throws -> [Int] {
     let shape = try isTable ? integers().map(Int.init) : [integer()]
-    guard shape.allSatisfy({ $0 >= 0 }) else { throw mismatch("sizes ≥ 0") }
+    guard shape.allSatisfy({ $0 >= 0 }) else { throw error("expected sizes ≥ 0, got \(shape)") }
     return shape
   }
 
@@ -181,7 +172,8 @@ extension Argument {
   private func part(of tensor: Tensor, _ dim: Int) throws -> TensorIndex {
     guard dim < tensor.rank else { throw ScriptError("a tensor without dimensions has no places") }
     let size = tensor.shape[dim]
-    if isNumber { return .place(try place(size: size)) }
+    let place = isInteger ? try integer() : 0
+    if place != 0, place.magnitude <= size { return .place(place > 0 ? place - 1 : place + size) }
     if let given = try ifObject(Tensor.self) {
       if given.dtype == .bool {
         guard given.shape == [size] else {
@@ -194,16 +186,21 @@ extension Argument {
       return .places(try places(size: size).places)
     }
     guard isTable, try length() <= 3 else {
-      throw mismatch("place, {} for all, { first, last, step }, or a tensor of places or bools")
+      throw ScriptError(
+        """
+        expected a place from 1 to \(size) (or from the end, -1), {} for all, { first, last, step }, or a tensor of \
+        places or bools in dimension \(dim + 1) of \(tensor.shape), got \(described)
+        """)
     }
     let bounds = try integers().map(Int.init)
     if bounds.isEmpty { return .all }
-    guard bounds.count >= 2 else { throw mismatch("{ first, last } or { first, last, step }") }
+    guard bounds.count >= 2 else {
+      throw ScriptError("expected { first, last } or { first, last, step }, got a list of one number")
+    }
     let range = try Self.range(bounds[0], bounds[1], of: tensor, dim)
     let step = bounds.count == 3 ? bounds[2] : 1
-    guard step != 0 else { throw error("a step of 0 goes nowhere") }
-    if step > 0 { return .range(range, step: step) }
-    throw error("steps go forward; use flip() for the other way")
+    guard step > 0 else { throw ScriptError("steps go forward, got \(step); flip() turns a dimension round") }
+    return .range(range, step: step)
   }
 
   /// Places `first` to `last` as `string.sub` counts them.

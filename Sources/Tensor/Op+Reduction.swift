@@ -129,7 +129,7 @@ extension Tensor {
   ) throws(TensorError) -> (values: Tensor, places: [Int32]) {
     let dim = try dimension(dim, for: op.rawValue)
     guard dim.size > 0 else {
-      throw TensorError(op, "expected at least one element along dimension \(dim.index), got shape \(shape)")
+      throw TensorError(op, "expected at least one element along the dimension, got shape \(shape)")
     }
     let x = contiguousCopyIfNeeded()
     let result = Tensor(uninitialized: dim.removed(from: shape, keep: keepDim)).typed(dtype)

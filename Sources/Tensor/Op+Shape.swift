@@ -100,7 +100,7 @@ extension Tensor {
       guard fits else {
         throw TensorError(
           .concatenate,
-          "\(first.shape) and \(part.shape) differ in more than dimension \(place.index)")
+          "\(first.shape) and \(part.shape) differ in more than the dimension that they are joined along")
       }
       shape[place.index] += part.shape[place.index]
     }

@@ -17,7 +17,8 @@ extension Tensor {
     let n = shape[index]
     let k = count ?? n
     guard k >= 0, k <= n else {
-      throw TensorError("\(operation): there are no \(k) elements along dimension \(index) of \(shape)")
+      throw TensorError(
+        "\(operation): there are no \(k) elements along a dimension of size \(n), shape \(shape)")
     }
     let source = x.contiguousCopyIfNeeded()
     var places: [Int32] = []
@@ -30,11 +31,24 @@ extension Tensor {
         let isLess = y.isNaN || x < y
         return x.isNaN ? descending : isLess != descending
       }
-      places += (0..<Int32(n)).sorted(by: precedes).prefix(k)
+      places += Self.first(k, of: n, by: precedes)
     }
     let values = try x.gathered(dim: rank - 1, places)
     let found = try Tensor(places.map(Float.init), shape: values.shape).typed(.i32)
     return (try values.permuted(order), try found.permuted(order))
+  }
+
+  /// The first `k` of the numbers below `n` in an order.
+  private static func first(_ k: Int, of n: Int, by precedes: (Int32, Int32) -> Bool) -> [Int32] {
+    // A few of many are kept in order while the others go by.
+    guard k < n / 16 else { return Array((0..<Int32(n)).sorted(by: precedes).prefix(k)) }
+    var best: [Int32] = []
+    for i in 0..<Int32(n) where best.count < k || (k > 0 && precedes(i, best[k - 1])) {
+      let place = best.firstIndex { precedes(i, $0) } ?? best.count
+      best.insert(i, at: place)
+      if best.count > k { best.removeLast() }
+    }
+    return best
   }
 
   /// The values below which the shares `q` of the elements along `dim` lie, interpolated linearly between neighbours;
@@ -43,7 +57,7 @@ extension Tensor {
     let place = try dimension(dim, for: "quantile")
     guard place.size > 0 else {
       throw TensorError(
-        "quantile: expected at least one element along dimension \(place.index), got \(shape)")
+        "quantile: expected at least one element along the dimension, got shape \(shape)")
     }
     let ordered = try sorted(dim: dim).values
     func element(_ i: Int) throws(TensorError) -> Tensor {

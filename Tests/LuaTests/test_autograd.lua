@@ -135,9 +135,9 @@ function tests.writing_parts()
   v[{ { 2, 5 } }] = v[{ { 1, 4 } }]
   check.equal(v:tolist(), { 1, 1, 2, 3, 4 })
   check.raises(function() t[{ 1, 1, 1 }] = 0 end, "3 places for the 2 dimensions")
-  check.raises(function() t[4] = 0 end, "place from 1 to 3")
+  check.raises(function() t[4] = 0 end, "place from 1 to 3", "in dimension 1 of [3, 4]")
   check.raises(function() t[1] = mid.zeros(3) end, "cannot broadcast [3] to [4]")
-  check.raises(function() return t[0] end, "place from 1 to 3 (or from the end, -1), got number 0")
+  check.raises(function() return t[0] end, "place from 1 to 3 (or from the end, -1)", "got number 0")
   check.raises(function() return t[{ { 1, 5 } }] end,
     "1 to 5 lies outside of 1 to 3, dimension 1 of [3, 4]")
   check.raises(function() return t[mid.ones { 2 }:gt(0)] end, "a mask of shape [2]")

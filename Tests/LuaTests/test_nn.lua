@@ -33,9 +33,8 @@ function tests.transformers_on_a_checkpoint_give_pytorchs_logits_and_gradients()
     end
     assert(compared > 10)
     -- The weights are the model's own.
-    assert(model:parameters()["model.norm.weight"].grad:allclose(net:parameters()["model.norm.weight"].grad
-      )
-      )
+    local name = "model.norm.weight"
+    assert(model:parameters()[name].grad:allclose(net:parameters()[name].grad))
   end
 end
 
@@ -271,6 +270,37 @@ function tests.garbage_does_not_pile_up()
   local held = mid.memory().held.Tensor.count
   mid.scope(function() for _ = 1, 10 do local _ = mid.ones(1000) end end)
   check.equal(mid.memory().held.Tensor.count, held)
+end
+
+function tests.help_knows_modules_and_functions()
+  local help = require "midtrain.help"
+  for topic, text in pairs {
+    ["mid.nn.Linear"] = "mid.nn.Linear(inputs, outputs, given)", ["mid.grad"] = "mid.grad(f, ...)",
+    ["mid.optim.muon"] = "Muon, for matrices", ["mid.nn"] = "mid.nn.parameter(tensor)", ["tensor:gather"] = "> picked",
+  } do
+    local page = help.text(topic)
+    assert(page:find(text, 1, true), topic .. ": " .. page)
+  end
+end
+
+-- The script that pre-trains a small GPT, in Lua and on the engine's own way: the same numbers, and
+-- it learns.
+function tests.nanogpt_learns()
+  local path, given = here .. "/../../experiments/nanogpt.lua", arg
+  local function losses(...)
+    arg = { "--steps", "30", "--every", "10", "--layers", "1", "--width", "32", "--batch", "4",
+      "--context", "32", "--sample", "8", "--warmup", "5", "--learning_rate", "3e-3", ... }
+    local ok, text = pcall(check.printed, function() dofile(path) end)
+    arg = given
+    assert(ok, text)
+    local list = {}
+    for loss in text:gmatch "held out ([%d.]+)" do list[#list + 1] = tonumber(loss) end
+    return list
+  end
+  local lua, engine = losses(), losses "--engine"
+  check.equal(#lua, 3)
+  check.near(lua, engine, 2e-3)
+  assert(lua[1] < 5.5 and lua[3] < lua[1] - 0.5, table.concat(lua, " "))
 end
 
 -- The blocks of code of the tutorial run, one after another.

@@ -37,6 +37,9 @@ end
 ---@return Tensor ... one for each argument
 --- > g = mid.grad(function(x) return (x * x):sum() end, mid.tensor { 1, 2 })
 function autograd.grad(f, ...)
+  if type(f) ~= "function" and type(f) ~= "table" then
+    error(("mid.grad: expected a function first, got %s"):format(type(f)), 2)
+  end
   local leaves = leaves_of { ... }
   local value = f(table.unpack(leaves))
   if not is_tensor(value) or value.count ~= 1 then

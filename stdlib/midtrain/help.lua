@@ -199,7 +199,10 @@ local function library_page(topic)
   local value = help.modules(require "midtrain")[path:match "^[^.:]+"] and require "midtrain" or nil
   for part in path:gmatch "[^.:]+" do value = type(value) == "table" and value[part] or nil end
   if type(value) == "function" then return source_page(value, "mid." .. path) end
-  return type(value) == "table" and module_page(value) or nil
+  if type(value) ~= "table" then return nil end
+  -- A kind of module is described by what makes one.
+  local make = rawget(value, "new")
+  return module_page(value) or type(make) == "function" and source_page(make, "mid." .. path) or nil
 end
 
 -- What a name like `run.fork` or `model:generate` stands for, from what its variable holds.

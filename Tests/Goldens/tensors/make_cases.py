@@ -253,6 +253,10 @@ case("x:sort(1, true)", [x(5, 3)], lambda t: (t.sort(0, descending=True).values,
 case("x:sort()", [given([3.0, nan, 1.0, inf, -inf])], lambda t: (t.sort().values, t.sort().indices + 1), gradient=False)
 case("x:topk(3)", [x(2, 8)], lambda t: (t.topk(3).values, t.topk(3).indices + 1))
 case("x:topk(2, 1, false)", [x(6, 3)], lambda t: (t.topk(2, 0, largest=False).values, t.topk(2, 0, largest=False).indices + 1))
+# More than sixteen times as many as are wanted.
+case("x:topk(3)", [x(2, 120)], lambda t: (t.topk(3).values, t.topk(3).indices + 1))
+case("x:topk(2, 1, false)", [x(200)], lambda t: (t.topk(2, 0, largest=False).values, t.topk(2, 0, largest=False).indices + 1))
+case("x:topk(2)", [given([0.0] * 20 + [nan] + [1.0] * 30 + [nan])], lambda t: (t.topk(2).values, torch.tensor([21, 52])), gradient=False)
 case("x:quantile(0.5)", [x(3, 5)], lambda t: t.quantile(0.5))
 case("x:quantile(0.3, 2)", [x(3, 5)], lambda t: t.quantile(0.3, 1))
 case("x:quantile({ 0, 0.25, 1 }, 1, true)", [x(4, 3)], lambda t: t.quantile(torch.tensor([0, 0.25, 1.0]), 0, keepdim=True))

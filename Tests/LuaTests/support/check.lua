@@ -57,7 +57,11 @@ end
 --- What f prints, line by line, and what it returns.
 function check.printed(f)
   local lines, original = {}, print
-  print = function(...) lines[#lines + 1] = table.concat({ ... }, " ") end
+  print = function(...)
+    local words = table.pack(...)
+    for i = 1, words.n do words[i] = tostring(words[i]) end
+    lines[#lines + 1] = table.concat(words, " ")
+  end
   local ok, result = pcall(f)
   print = original
   if not ok then error(result, 0) end
