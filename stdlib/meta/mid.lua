@@ -107,7 +107,7 @@ function mid.hold_interrupts() end
 ---     local held <close> = setmetatable({}, { __close = mid.release_interrupts })
 function mid.release_interrupts() end
 
---- What the engine runs on: `blas` (library and version), `core` (its kernels), `threads`, `version`.
+--- What the engine runs on: `blas` (library and version), `core` (its kernels), `verified` (whether they compute right products), `threads`, `processor`, `build`, `version`.
 ---
 ---     print(mid.info().core)
 ---@return table
@@ -119,11 +119,50 @@ function mid.info() end
 ---@return table?
 function mid.screen() end
 
---- Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), and the most that the process has held (`peak`). Who holds them: `held`, by type the `count` of objects and their `bytes`; and of all tensors, those of the engine and what is recorded for gradients included, bytes in use (`tensors`), the most of them so far (`tensors_peak`) and bytes kept to be used again (`cached`).
+--- Bytes that Lua holds itself (`lua`), bytes that its objects keep outside (`native`), what the process holds now (`resident`) and the most that it has held (`peak`). Who holds them: `held`, by type the `count` of objects and their `bytes`; and of all tensors, those of the engine and what is recorded for gradients included, bytes in use (`tensors`), the most of them so far (`tensors_peak`) and bytes kept to be used again (`cached`).
 ---
 ---     print(mid.memory().native)
 ---@return table
 function mid.memory() end
+
+--- Writes a file that is there completely or not at all, and on the disk when this returns.
+---
+---     mid.write("runs/first/notes.txt", text)
+---@param path string
+---@param bytes string
+function mid.write(path, bytes) end
+
+--- Adds to a file, which is made if it is missing: all of the bytes, or after an error none.
+---
+---     mid.append("notes.jsonl", mid.json.encode { step = 1 } .. "\n")
+---@param path string
+---@param bytes string
+function mid.append(path, bytes) end
+
+--- Brings what was written to a file, or the names in a folder, to the disk.
+---
+---     mid.sync "runs/first/metrics.jsonl"
+---@param path string
+function mid.sync(path) end
+
+--- Writes the checksums of all files in a folder into it, as checksums.json, and brings them to the disk.
+---
+---     mid.seal "checkpoints/first"
+---@param dir string
+function mid.seal(dir) end
+
+--- Compares the files of a folder with the checksums that `seal` wrote; an error names what differs.
+---
+---     mid.verify "checkpoints/first"
+---@param dir string
+function mid.verify(dir) end
+
+--- The CRC-32C of bytes.
+---
+---     mid.crc32c "123456789"  --> 0xe3069283
+---@param bytes string
+---@return integer
+function mid.crc32c(bytes) end
 
 --- Runs a function as a job: beside the prompt and other jobs. Native operations inside it run on another thread while other Lua code goes on.
 ---
@@ -505,6 +544,9 @@ mid.entropy = require "midtrain.entropy"
 --- documents as token ids and the trunk of a step's forest
 mid.documents = require "midtrain.documents"
 
+--- event files that TensorBoard shows
+mid.tensorboard = require "midtrain.tensorboard"
+
 --- from advantages to an update of the policy
 mid.policy = require "midtrain.policy"
 
@@ -541,11 +583,17 @@ mid.reward = require "midtrain.reward"
 --- methods side by side: the paper's table
 mid.comparison = require "midtrain.comparison"
 
+--- models from the Hugging Face hub
+mid.pull = require "midtrain.pull"
+
 --- modules: layers, transformers, networks of one's own
 mid.nn = require "midtrain.nn"
 
 --- next-token prediction: pre-training, and the baseline
 mid.ntp = require "midtrain.ntp"
+
+--- numbers that are not what they should be
+mid.health = require "midtrain.health"
 
 --- optimisers beside AdamW, averages of weights, clipping
 mid.optim = require "midtrain.optim"
@@ -586,8 +634,14 @@ mid.heat = require "midtrain.heat"
 --- the command line of a script
 mid.arguments = require "midtrain.arguments"
 
+--- the fields behind a run
+mid.proxy = require "midtrain.proxy"
+
 --- the gradients of a function
 mid.grad = require "midtrain.grad"
+
+--- the metrics of a run's steps
+mid.history = require "midtrain.history"
 
 --- the prompt around a document, arranged to share prefixes
 mid.prompt = require "midtrain.prompt"
@@ -607,8 +661,14 @@ mid.budget = require "midtrain.budget"
 --- what a reward pays by mistake
 mid.audit = require "midtrain.audit"
 
+--- what a run saves, and which of it stays
+mid.checkpoint = require "midtrain.checkpoint"
+
 --- what a run writes down
 mid.journal = require "midtrain.journal"
+
+--- what a run writes down at each step
+mid.record = require "midtrain.record"
 
 --- what every training run shares
 mid.run = require "midtrain.run"
@@ -624,6 +684,12 @@ mid.series = require "midtrain.series"
 
 --- what scripts write, on its way to the terminal
 mid.output = require "midtrain.output"
+
+--- what the step of a policy calls on its run
+mid.training = require "midtrain.training"
+
+--- whether this installation works
+mid.installation = require "midtrain.installation"
 
 --- Prints help: the overview, or that for a name, a function or an object.
 ---@param topic any

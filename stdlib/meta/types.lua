@@ -1088,6 +1088,12 @@ function Batch:range(segment) end
 ---@return Tensor
 function Batch:spread(values) end
 
+--- The segments as tables: `ids`, `parent`, `offset`, `temperature`, `score`.
+---
+---     for _, segment in ipairs(batch:tolist()) do print(#segment.ids, segment.parent) end
+---@return table[]
+function Batch:tolist() end
+
 ---@class AdamW
 ---@field learning_rate number Step size.
 ---@field steps integer Steps taken.
