@@ -18,9 +18,9 @@ local function scratch()
 end
 
 local function library()
-  local names = {}
-  for name in pairs(getmetatable(require "midtrain").__modules) do names[#names + 1] = name end
-  for _, name in ipairs(names) do require("midtrain." .. name) end
+  local all, names = require "midtrain", {}
+  for name in pairs(getmetatable(all).__modules) do names[#names + 1] = name end
+  for _, name in ipairs(names) do assert(all[name], name) end
   local place = package.searchpath("midtrain", package.path) or "?"
   return ("%d modules in %s"):format(#names, place:gsub("/midtrain/init%.lua$", ""))
 end
