@@ -219,10 +219,7 @@ extension Registry {
 extension Tensor {
   /// A new tensor of one value, unless it would be too large.
   static func filled(_ value: Float, _ shape: [Int], for operation: String) throws -> Tensor {
-    let bytes = shape.reduce(4.0) { $0 * Double($1) }
-    guard bytes <= Double(BufferPool.physicalMemory) else {
-      throw ScriptError("a tensor of shape \(shape) takes \(bytes / 1e9) GB, more than this machine has")
-    }
+    try checkSize(shape, of: operation)
     return Tensor(repeating: value, shape: shape)
   }
 

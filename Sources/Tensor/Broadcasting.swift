@@ -17,14 +17,18 @@ func broadcastShape(_ a: [Int], _ b: [Int]) -> [Int]? {
   return shape
 }
 
-/// Refuses a result that no memory could hold: one transposed operand makes a matrix of what was meant as a vector.
-func checkSize(_ shape: [Int], of operation: String) throws(TensorError) {
+/// Refuses a result that memory has no room for: one transposed operand makes a matrix of what was meant as a vector,
+/// and the system would end the process rather than say so. The half that is left is for what comes of the result.
+package func checkSize(_ shape: [Int], of operation: String) throws(TensorError) {
   let bytes = shape.reduce(4.0) { $0 * Double($1) }
-  guard bytes <= Double(BufferPool.physicalMemory) else {
+  // Asking the system costs some microseconds.
+  guard bytes > Double(1 << 28) else { return }
+  let available = Double(BufferPool.shared.availableMemory)
+  guard bytes <= available / 2 else {
     let gigabytes = { (bytes: Double) in "\((bytes / 1e8).rounded() / 10) GB" }
     throw TensorError(
-      "\(operation): a result of shape \(shape) would take \(gigabytes(bytes)); this machine has "
-        + "\(gigabytes(Double(BufferPool.physicalMemory)))")
+      "\(operation): a result of shape \(shape) would take \(gigabytes(bytes)), more than half of the "
+        + "\(gigabytes(available)) that are free")
   }
 }
 
