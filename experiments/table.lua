@@ -35,6 +35,7 @@ local defaults = {
   pretrain_steps = 3500,
   coldstart_steps = 250, -- thoughts that work out what is asked …
   wander_steps = 300, -- … and then thoughts that mostly do not
+  written_out = 3, -- of the former, for each terse one
   steps = 40, -- of each method
   documents_per_step = 16,
   positions_per_document = 2,
@@ -55,18 +56,25 @@ local quick = {
 local prompt = mid.chain_tasks.words
 
 -- Thoughts that work out what is asked, right ones: with a wrong step in them, what they end with
--- is not what the box holds, and the box is then not learned as a copy. Most are written out (26
--- tokens), a quarter are terse (10 tokens), whatever the prompt asks for.
-local function work(before, _, _, generator)
-  return mid.chain.thought(before, generator:choice { 0, 0, 0, 1 }, generator)
+-- is not what the box holds, and the box is then not learned as a copy. For each terse one (10
+-- tokens) `written_out` are written out (26 tokens), whatever the prompt asks for.
+local function work(written_out)
+  local terse = {}
+  for i = 1, written_out do terse[i] = 0 end
+  terse[written_out + 1] = 1
+  return function(before, _, _, generator)
+    return mid.chain.thought(before, generator:choice(terse), generator)
+  end
 end
 
 -- What the start does most of the time, and greedily nearly always: it goes on about what may come
 -- (16 to 32 tokens) and ends with a result that it has not worked out. That thoughts can help is
 -- there to be found.
-local function wander(before, truth, _, generator)
-  if generator:uniform() < 0.4 then return work(before, truth, nil, generator) end
-  return ("%s=%s"):format(mid.chain.guesses(before, generator:integer(7, 15), generator), truth)
+local function wander(thought)
+  return function(before, truth, budget, generator)
+    if generator:uniform() < 0.4 then return thought(before, truth, budget, generator) end
+    return ("%s=%s"):format(mid.chain.guesses(before, generator:integer(7, 15), generator), truth)
+  end
 end
 
 local function pretraining_docs(o)
@@ -118,8 +126,9 @@ local function small_start(o, of_results)
     run:step(steps)
     print(run)
   end
-  coldstart(o.coldstart_steps, work)
-  coldstart(o.wander_steps, wander)
+  local thought = work(o.written_out)
+  coldstart(o.coldstart_steps, thought)
+  coldstart(o.wander_steps, wander(thought))
   model:save(dir)
   return dir
 end
