@@ -55,6 +55,15 @@ local function write(own, dir)
   mid.seal(dir)
 end
 
+--- An empty folder that nobody else has, for state that is kept for a moment.
+---@return string dir
+function checkpoint.scratch()
+  local dir = os.tmpname()
+  os.remove(dir)
+  mid.mkdir(dir)
+  return dir
+end
+
 --- Writes a run's state as a folder that does not exist yet. What could not be finished is removed:
 --- it may be what fills the disk.
 ---@param own table the fields of a run

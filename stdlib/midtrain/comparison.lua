@@ -136,6 +136,14 @@ function comparison.interval(values)
   return mean, (student[n - 1] or 1.96) * std / math.sqrt(n)
 end
 
+--- The cell of a table for values over seeds: see `comparison.interval`.
+---@param values number[]
+---@return { mean: number?, half_width: number? }
+function comparison.estimate(values)
+  local mean, half_width = comparison.interval(values)
+  return { mean = mean, half_width = half_width }
+end
+
 local columns = { "easy", "medium", "hard", "mean" }
 
 --- The table as rows of cells: for each method its accuracies in percent in reasoning and in direct
@@ -153,8 +161,7 @@ function comparison.rows(results)
         for _, result in ipairs(method.kind == "none" and { seeds[1] } or seeds) do
           values[#values + 1] = read_value(result)
         end
-        local mean, half_width = comparison.interval(values)
-        row.cells[#row.cells + 1] = { mean = mean, half_width = half_width }
+        row.cells[#row.cells + 1] = comparison.estimate(values)
       end
       for _, mode in ipairs { "reasoning", "direct" } do
         for _, column in ipairs(columns) do
@@ -223,8 +230,7 @@ function comparison.differences(results, name)
           local a, b = value(result), others[seed] and value(others[seed])
           if a and b then values[#values + 1] = a - b end
         end
-        local mean, half_width = comparison.interval(values)
-        row.cells[i] = { mean = mean, half_width = half_width }
+        row.cells[i] = comparison.estimate(values)
       end
       rows[#rows + 1] = row
     end

@@ -8,6 +8,7 @@ local functions = require "midtrain.functions"
 local help = require "midtrain.help"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local pull = require "midtrain.pull"
 
 local complete = {}
 
@@ -204,9 +205,7 @@ end
 
 -- Models in the cache, where mid.load looks for a name.
 local function models()
-  local folder = os.getenv "MIDTRAIN_MODELS"
-    or (os.getenv "HOME" or "") .. "/.cache/midtrain/models"
-  local is_there, names = pcall(mid.list, folder)
+  local is_there, names = pcall(mid.list, pull.cache())
   for i, name in ipairs(is_there and names or {}) do names[i] = name:gsub("%.gguf$", "") end
   return is_there and names or {}
 end

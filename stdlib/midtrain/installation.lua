@@ -9,14 +9,6 @@ local pull = require "midtrain.pull"
 
 local installation = {}
 
--- A folder that nobody else has.
-local function scratch()
-  local name = os.tmpname()
-  os.remove(name)
-  mid.mkdir(name)
-  return name
-end
-
 local function library()
   local all, names = require "midtrain", {}
   for name in pairs(getmetatable(all).__modules) do names[#names + 1] = name end
@@ -43,7 +35,7 @@ local config = {
 
 -- A tiny run that learns, is saved, and goes on in another model from the same bits.
 local function training()
-  local dir = scratch()
+  local dir = checkpoint.scratch()
   local removed <close> = setmetatable({}, { __close = function() mid.remove(dir) end })
   local tokenizer = mid.chain.tokenizer(dir .. "/tokenizer")
   config.vocab_size, config.eos_token_id = tokenizer.vocab_size, tokenizer.eos_id
@@ -81,7 +73,7 @@ local function cache()
 end
 
 local function temporary()
-  local dir = scratch()
+  local dir = checkpoint.scratch()
   mid.write(dir .. "/a", "text")
   mid.append(dir .. "/a", " and more")
   mid.seal(dir)

@@ -182,8 +182,7 @@ function posttrain.rows(results)
       for i, column in ipairs(columns) do
         local values = {}
         for k, result in ipairs(results[method.name]) do values[k] = column[2](result) end
-        local mean, half_width = comparison.interval(values)
-        row.cells[i] = { mean = mean, half_width = half_width }
+        row.cells[i] = comparison.estimate(values)
       end
       rows[#rows + 1] = row
     end

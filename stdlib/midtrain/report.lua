@@ -2,6 +2,7 @@
 -- made under way, the journal, completions, settings.
 
 local doctor = require "midtrain.doctor"
+local health = require "midtrain.health"
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
 local svg = require "midtrain.svg"
@@ -80,7 +81,7 @@ local function chart(title, metrics, history, changes)
     local points = {}
     for t, step in pairs(history) do
       local value = step[metric[1]]
-      if value and value == value and math.abs(value) ~= math.huge then
+      if health.is_finite(value) then
         points[#points + 1] = { x = t, y = value }
       end
     end

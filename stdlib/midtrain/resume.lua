@@ -103,9 +103,7 @@ end
 ---@param own table the fields of the other run
 ---@param fork table the fields of the new one, whose model is a copy already
 function resume.copy(own, fork)
-  local dir = os.tmpname()
-  os.remove(dir)
-  mid.mkdir(dir)
+  local dir = checkpoint.scratch()
   own.optimizer:save(dir)
   fork.optimizer:load(dir)
   mid.remove(dir)
