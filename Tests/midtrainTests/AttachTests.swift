@@ -162,8 +162,10 @@ import Testing
     try terminal.expect("\npaused\n> ")
     terminal.enter("?run.stop")
     try terminal.expect("Ends the run")
+    try terminal.expect("\n> ")
     terminal.enter("run:resume();")
-    try terminal.expect("> ")
+    // Only then is the next line awaited, and Ctrl-D taken for its end.
+    try terminal.expect("run:resume();\n> ")
     terminal.control("d")
     #expect(terminal.exitStatus() == 0)
     kill(process.processIdentifier, SIGTERM)
