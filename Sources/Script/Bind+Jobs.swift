@@ -24,6 +24,12 @@ extension Registry {
       return Wait(condition: .time(deadline)) { _ in .none }
     }
 
+    function(
+      "is_unattended",
+      "Whether the script has come to its end, no prompt follows, and only jobs are left: nobody will mend anything.",
+      returns: "boolean", example: "if mid.is_unattended() then error(problem, 0) end"
+    ) { call in try call.return(call.state.scheduler.isFinishing) }
+
     type(Job.self, "Job") { type in
       type.describe = { "job \($0.number) (\($0.statusName))" }
       type.waitingMethod(

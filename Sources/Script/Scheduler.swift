@@ -72,8 +72,13 @@ package final class Scheduler {
     return !ready.isEmpty
   }
 
+  /// Whether a script came to its end and only its jobs are left.
+  package private(set) var isFinishing = false
+
   /// Gives turns until every job is over but those that answer clients.
   package func finishAll() throws {
+    isFinishing = true
+    defer { isFinishing = false }
     try pump(until: { !self.hasJobs })
   }
 

@@ -54,7 +54,7 @@ end
 
 function tests.options_are_shown_with_defaults()
   contains(help.text "mid.rmt", "steps: integer = 100", "docs: table, required",
-    "lambda: number|function = 0.1",
+    "lambda: number = 0.1",
     "budget: function = mid.budget.exponential { gamma = 0.2, initial = 800, minimum = 1 }",
     'loss_type: string = "dapo" (grpo |', "thresholds: table|function = { 0.5, 1.0, 1.5 }",
     "knob: can be assigned")

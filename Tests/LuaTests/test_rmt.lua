@@ -53,6 +53,29 @@ end
 
 local tests = {}
 
+function tests.every_setting_may_be_a_schedule()
+  local options, given, count = require "midtrain.options", {}, 0
+  for name, option in pairs(mid.rmt.specification) do
+    if options.is_scheduled(option) and option.default ~= nil then
+      given[name] = function() return option.default end
+      count = count + 1
+    end
+  end
+  assert(count > 30, count)
+  local function outcome(more)
+    local run = make(options.merged({ max_completion_length = 20 }, more))
+    run:step(3)
+    local m = run.metrics
+    return { m.loss, m.reward, m.ntp_loss, m.grad_norm, m["completions/mean_length"] }, m
+  end
+  given.max_completion_length, given.num_generations = nil, function() return 2 end
+  given.documents_per_step, given.learning_rate = nil, function() return 0.1 end
+  local wanted = outcome {}
+  local found, metrics = outcome(given)
+  check.equal(found, wanted)
+  check.equal(metrics.temperature, 0.8)
+end
+
 function tests.a_step_measures_what_conventions_ask_for()
   local m = make { positions_per_document = 2 }:step()
   for _, name in ipairs {

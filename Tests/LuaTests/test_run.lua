@@ -65,6 +65,8 @@ function tests.assignments_are_checked()
   check.raises(function() run.widht = 5 end, "run: unknown option 'widht'; did you mean 'width'?")
   check.raises(function() run.width = 0 end, "'width' must lie between 1")
   check.raises(function() run.shape = 4 end, "'shape' must be function, got number")
+  check.raises(function() run.width = "4" end,
+    "'width' must be integer or a function of (t, T, state), got string")
   check.raises(function() run.t = 3 end, "'t' cannot be assigned")
   check.raises(function() run.seed = 3 end, "'seed' cannot be assigned")
   check.equal(run.width, 3)
@@ -237,13 +239,46 @@ function tests.a_loss_that_is_not_finite_is_skipped()
   check.equal({ metrics.skipped, metrics.loss, run.optimizer.steps }, { 0, 1, 1 })
 end
 
-function tests.a_learning_rate_may_be_a_schedule()
-  local run = make { learning_rate = function(t, T) return (T - t) / T end }
-  local metrics = {}
-  local loss = mid.tensor(1)
-  loss.requires_grad = true
-  run:optimize(loss, metrics)
-  check.equal(metrics.learning_rate, 1.0)
+function tests.any_setting_may_be_a_schedule()
+  local optimized = {}
+  local run, seen = make({
+    learning_rate = function(t, T) return (T - t) / T end,
+    width = function(t, _, state) return 2 * t + (state.num_tokens or 5) // 1 end,
+  }, function(run)
+    local metrics = {}
+    local loss = mid.tensor(1)
+    loss.requires_grad = true
+    run:optimize(loss, metrics)
+    optimized[#optimized + 1] = metrics.learning_rate
+  end)
+  run:step(2)
+  check.equal(optimized, { 1.0, 0.75 })
+  check.equal(seen, { 5, 12 })
+  check.equal({ run.history[1].width, run.history[2].width }, { 5, 12 })
+  run.checkpointing = function() return "block" end
+  run:step()
+  check.raises(function() run.docs = function() return {} end end, "cannot be assigned")
+end
+
+function tests.what_a_schedule_gives_is_checked()
+  local run, seen = make()
+  for given, said in pairs {
+    [0] = "run: option 'width(t, T)' must lie between 1",
+    [1.5] = "run: option 'width(t, T)' must be integer, got number (1.5)",
+    [print] = "run: option 'width(t, T)' must be integer, got function",
+  } do
+    run.width = function() return given end
+    check.raises(function() run:step() end, said)
+  end
+  run.width = function() end
+  check.raises(function() run:step() end, "run: option 'width(t, T)' gave nothing")
+  check.equal({ run.t, run.status, #seen }, { 0, "failed", 0 })
+  run.on_error = "fallback"
+  run.width = 4
+  run:step()
+  run.width = function() return -1 end
+  check.printed(function() run:step() end)
+  check.equal({ seen, run.width }, { { 4, 4 }, 4 })
 end
 
 function tests.times_are_summed_by_name()

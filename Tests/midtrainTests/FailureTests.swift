@@ -48,6 +48,21 @@ import Testing
     try midtrain(["run", path, "--out", out, "--set", "every=\(every)"] + more, home: home)
   }
 
+  /// A run that pauses itself waits for a person; where there is none it ends instead.
+  @Test func pausesNoScriptThatHasEnded() throws {
+    let script = try home.write(
+      tinyRun + """
+        mid.rmt(mid.options.merged(tiny, {
+          steps = 20, learning_rate = 1e30, max_grad_norm = 0, max_skipped_steps = 2,
+        })):start()
+        """, to: "diverging.lua")
+    let outcome = try midtrain(["run", script, "--out", "diverging"], home: home)
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains("were not finite"), "\(outcome.errors)")
+    let saved = try FileManager.default.contentsOfDirectory(atPath: home.path + "/diverging/checkpoints")
+    #expect(saved.count == 1, "\(saved)")
+  }
+
   private func runCalmly() throws {
     let outcome = try run("calm", every: 5)
     #expect(outcome.status == 0, "\(outcome.errors)")

@@ -178,6 +178,12 @@ function mid.spawn(f, ...) end
 ---@param seconds number
 function mid.sleep(seconds) end
 
+--- Whether the script has come to its end, no prompt follows, and only jobs are left: nobody will mend anything.
+---
+---     if mid.is_unattended() then error(problem, 0) end
+---@return boolean
+function mid.is_unattended() end
+
 --- Listens at a Unix socket in a folder that only you can enter, and answers every line that a client sends with a call of the function, in a job that gives way to others. A line that is Ctrl-C alone ends the job before it is answered. The socket is there for as long as the server that is returned.
 ---
 ---     server = mid.serve("runs/first/.attach", function(client, line) client:send(line) end)

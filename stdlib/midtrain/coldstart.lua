@@ -33,7 +33,7 @@ local specification = options.merged(runs.specification, {
   min_budget = { "integer", default = 8, min = 1, knob = true, doc = "budgets are drawn" },
   max_budget = { "integer", default = 64, min = 1, knob = true, doc = "between these [D]" },
   lambda = { "number", default = 0.1, min = 0, knob = true, doc = "weight of NTP [D]" },
-  learning_rate = { { "number", "function" }, default = 1e-4, min = 0, knob = true, doc = "[D]" },
+  learning_rate = { "number", default = 1e-4, min = 0, knob = true, doc = "[D]" },
 })
 
 local coldstart = { specification = specification }

@@ -125,7 +125,7 @@ end
 ---@param own table the fields of a run
 ---@return string?
 function health.problem(own)
-  local limit, first = own.knobs.max_skipped_steps, own.t
+  local limit, first = own.in_force.max_skipped_steps, own.t
   while first > (own.went_on_at or 0) and history.at(own.history, first, "skipped") == 1 do
     first = first - 1
   end

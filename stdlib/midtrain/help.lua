@@ -121,7 +121,8 @@ local function option_lines(specification, lines)
     has_knobs = has_knobs or option.knob
   end
   if has_knobs then
-    lines[#lines + 1] = "      (knob: can be assigned while it runs, from the next step on)"
+    lines[#lines + 1] = "      (knob: can be assigned while it runs, from the next step on; what is no function, also as a"
+    lines[#lines + 1] = "      function of (t, T, state) that gives each step's value)"
   end
 end
 

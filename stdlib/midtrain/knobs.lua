@@ -68,7 +68,7 @@ local function noting(own, name, f)
   end
 end
 
---- The values in force as a step sees them.
+--- The values in force as a step sees them: what schedules give for it.
 ---@param own table
 ---@return table<string, any>
 function knobs.in_force(own)
@@ -82,6 +82,10 @@ function knobs.in_force(own)
         own.noting[name] = known
       end
       value = known.f
+      local option = own.specification[name]
+      if options.is_scheduled(option) then
+        value = options.at("run", name, value, option, own.t, own.T, own.metrics)
+      end
     end
     view[name] = value
   end

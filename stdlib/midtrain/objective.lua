@@ -86,7 +86,10 @@ local specification = {
   max_completion_length = { "integer", min = 1, doc = "needed by dr_grpo" },
   num_items_in_batch = { "number", min = 1, doc = "dapo's tokens, if the step has more batches" },
 }
-for name, option in pairs(objective.specification) do specification[name] = option end
+-- One loss has values, no schedules.
+for name, option in pairs(objective.specification) do
+  specification[name] = options.merged(option, { knob = false })
+end
 
 --- What a run's knobs say of its policy loss.
 ---@param knobs table

@@ -12,7 +12,8 @@ local options = {}
 ---@field choices string[]? the only accepted strings
 ---@field convert (fun(value: any): any)? applied first, so that a shorthand (say, a number for a
 ---  constant schedule) becomes what the code uses
----@field knob boolean? may be assigned while a run trains (see run.lua)
+---@field knob boolean? may be assigned while a run trains (see run.lua), also a schedule: a function
+---  of (t, T, state) that gives the value of each step
 ---@field doc string?
 
 --- Number of single-character insertions, deletions, substitutions and swaps between two names.
@@ -81,6 +82,20 @@ local function type_matches(value, expected)
   return type(value) == expected
 end
 
+local function accepted_types(option)
+  return type(option[1]) == "table" and option[1] or { option[1] }
+end
+
+--- Whether a knob's functions are schedules, and no values of their own as a reward is.
+---@param option midtrain.Option
+---@return boolean
+function options.is_scheduled(option)
+  for _, accepted in ipairs(accepted_types(option)) do
+    if accepted == "function" or accepted == "any" then return false end
+  end
+  return option.knob == true
+end
+
 local function show(value)
   return type(value) == "string" and ("'%s'"):format(value) or tostring(value)
 end
@@ -95,12 +110,13 @@ end
 ---@return any
 function options.value(where, name, value, option, level)
   level = level == 0 and 0 or (level or 2) + 1
+  if type(value) == "function" and options.is_scheduled(option) then return value end
   if value ~= nil and option.convert then value = option.convert(value) end
   if value == nil then
     if option.required then error(("%s: option '%s' is required"):format(where, name), level) end
     return nil
   end
-  local types = type(option[1]) == "table" and option[1] or { option[1] }
+  local types = accepted_types(option)
   local integral = math.type(value) == "float" and math.tointeger(value)
   local matched = false
   for _, expected in ipairs(types) do
@@ -108,8 +124,10 @@ function options.value(where, name, value, option, level)
     matched = matched or type_matches(value, expected)
   end
   if not matched then
-    error(("%s: option '%s' must be %s, got %s (%s)")
-      :format(where, name, table.concat(types, " or "), type(value), show(value)), level)
+    error(("%s: option '%s' must be %s%s, got %s (%s)"):format(where, name,
+      table.concat(types, " or "),
+      options.is_scheduled(option) and " or a function of (t, T, state)" or "", type(value),
+      show(value)), level)
   end
   if type(value) == "number" then
     local low, high = option.min or -math.huge, option.max or math.huge
@@ -142,12 +160,13 @@ end
 ---@param state table? metrics of the last step
 ---@return any value, any more
 function options.at(where, name, given, option, t, T, state)
-  local value, more = given, nil
-  if type(given) == "function" then
-    value, more = given(t, T, state or {})
-    name = name .. "(t, T)"
+  if type(given) ~= "function" then return options.value(where, name, given, option) end
+  local value, more = given(t, T, state or {})
+  name = name .. "(t, T)"
+  if value == nil and (option.required or option.default ~= nil) then
+    error(("%s: option '%s' gave nothing"):format(where, name), 2)
   end
-  return options.value(where, name, value, option), more
+  return options.value(where, name, value, options.merged(option, { knob = false })), more
 end
 
 --- A new table with every option of the specification checked or defaulted.

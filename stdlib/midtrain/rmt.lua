@@ -45,10 +45,7 @@ local specification = options.merged(shared, {
   },
   reward = { "function", default = reward.rmt(), knob = true, doc = "r of a sample" },
   shadow_rewards = { "table", default = {}, knob = true, doc = "by name; logged, not trained on" },
-  lambda = {
-    { "number", "function" }, default = 0.1, min = 0, knob = true,
-    doc = "λ [K], or a function of (t, T, state); 0 is RL alone",
-  },
+  lambda = { "number", default = 0.1, min = 0, knob = true, doc = "λ [K]; 0 is RL alone" },
   ntp_on = {
     "string", default = "trunk", choices = { "trunk", "documents" }, knob = true,
     doc = "next tokens after the prompt's beginning, shared with it, or of the bare texts [D]",
@@ -82,8 +79,6 @@ local function step(self, run, knobs, t)
   local B, of_budget =
     options.at("rmt", "budget", knobs.budget, { "number", min = 1 }, t, T, state)
   B = B and math.floor(B)
-  local lambda =
-    options.at("rmt", "lambda", knobs.lambda, { "number", required = true, min = 0 }, t, T, state)
   local p, per_position, of_curriculum = knobs.curriculum(t, T, state)
   if knobs.beta > 0 and not self.reference_model then
     error "rmt: beta > 0 needs the option reference_model"
@@ -97,7 +92,7 @@ local function step(self, run, knobs, t)
     for name, value in pairs(part) do metrics[name] = value end
   end
   local forest, sequences, sampled, is_scored = rollout.branches(self, groups, knobs,
-    { budget = B, score = lambda > 0, raw = knobs.ntp_on == "documents" })
+    { budget = B, score = knobs.lambda > 0, raw = knobs.ntp_on == "documents" })
   if not is_scored then
     error("rmt: the reward left every sample of this step unscored"
       .. (failure and "; it failed: " .. failure or ""))
@@ -106,17 +101,17 @@ local function step(self, run, knobs, t)
     local ntp_loss =
       objective.ntp_loss(lp, forest.batch:spread(forest.ntp_mask), knobs.ntp_reduction)
     metrics.ntp_loss = ntp_loss:item()
-    return objective.dual(loss, ntp_loss, lambda)
+    return objective.dual(loss, ntp_loss, knobs.lambda)
   end
   policy.update(run, knobs, {
     batch = forest.batch, sequences = sequences, sampled = sampled,
-    reference_model = self.reference_model, add = lambda > 0 and with_ntp or nil,
+    reference_model = self.reference_model, add = knobs.lambda > 0 and with_ntp or nil,
   }, metrics)
 
   for _, group in ipairs(all) do
     self.sampler:note(group.place.document, group.place.position, scoring.is_live(group))
   end
-  metrics.budget, metrics.lambda = B, lambda
+  metrics.budget, metrics.lambda = B, knobs.lambda
   for tier, name in ipairs(entropy.names) do metrics["curriculum/" .. name] = p[tier] end
   scoring.log(run, groups, self.log_completions)
   return metrics

@@ -54,10 +54,7 @@ run.specification = options.merged(checkpoint.specification, health.specificatio
   },
   attach = { "boolean", default = true, doc = "let `midtrain attach` and `midtrain set` reach it, in out" },
   progress = { "boolean", default = true, doc = "print a line per step" },
-  learning_rate = {
-    { "number", "function" }, default = 1e-6, min = 0, knob = true,
-    doc = "a number, or a function of (t, T, state); 1e-6 [K]",
-  },
+  learning_rate = { "number", default = 1e-6, min = 0, knob = true, doc = "[K]" },
   max_grad_norm = { "number", default = 1.0, min = 0, knob = true, doc = "0 = no clipping" },
   weight_decay = { "number", default = 0.01, min = 0, doc = "[D, RPT]" },
   adam_beta2 = { "number", default = 0.999, min = 0, max = 1, doc = "[D, RPT]" },
@@ -146,10 +143,13 @@ local function attempt(self)
   local own = fields(self)
   while true do
     record.begin(own)
-    own.in_force, own.has_updated = knobs.in_force(own), false
-    local ok, result = xpcall(own.policy.step, traced, self, own.in_force, own.t)
+    own.has_updated = false
+    local ok, result = xpcall(function()
+      own.in_force = knobs.in_force(own)
+      return own.policy.step(self, own.in_force, own.t)
+    end, traced)
     if ok then return result end
-    local is_again = own.knobs.on_error == "fallback" and not own.has_updated
+    local is_again = own.in_force.on_error == "fallback" and not own.has_updated
     if not is_again or not knobs.fall_back(own, result) then error(result, 0) end
   end
 end
@@ -168,6 +168,11 @@ local function take_step(self)
   local started = mid.clock()
   local metrics = attempt(self)
   local seconds = mid.clock() - started
+  -- What a schedule gave is to be seen, too.
+  for name, value in pairs(own.in_force) do
+    local is_given = type(own.knobs[name]) == "function" and type(value) == "number"
+    if is_given and metrics[name] == nil then metrics[name] = value end
+  end
   own.t, own.is_stepping = own.t + 1, false
   own.num_tokens = own.num_tokens + metrics.num_tokens
   metrics.tokens_per_second = metrics.num_tokens / math.max(seconds, 1e-9)
@@ -203,6 +208,7 @@ local function advance(self, last, pausable)
     while own.t < last and not own.stopping and not mid.is_terminated() do
       if pausable and own.pausing then
         own.status = "paused"
+        if own.problem and mid.is_unattended() then error(own.problem, 0) end
         mid.sleep(0.02)
       else
         own.status = "running"
@@ -368,14 +374,17 @@ end
 ---@return string? dir, number? value
 function Run:best() return checkpoint.best(fields(self)) end
 
+---@type table<string, midtrain.Option>
+local forking = { out = { "string", doc = "the fork's folder; without it nothing is written" } }
+
 --- A second future from the same state: a run of its own that has taken the same steps, with a copy
 --- of the model, the optimiser's state and the settings in force. Random numbers depend on seed and
 --- step, so a fork of which nothing is changed repeats this run to the bit.
----@param given { out: string? }? the fork's folder; without it nothing is written
+---@param given table?
 ---@return midtrain.Run
 function Run:fork(given)
   local own = fields(self)
-  local o = options.check("run:fork", given, { out = { "string" } })
+  local o = options.check("run:fork", given, forking)
   if not own.policy.new then error(("run:fork: %s cannot be forked"):format(own.name), 2) end
   if own.model.adapter_rank then error("run:fork: the model has adapters; save the run instead", 2) end
   local holding = own.status == "running" and coroutine.running() ~= own.thread
@@ -389,6 +398,7 @@ function Run:fork(given)
   if holding then self:resume() end
   return fork
 end
+options.takes(Run.fork, forking)
 
 --- Assigns several settings at once, all or none; they are in force from the next step.
 ---@param given table<string, any>

@@ -4,7 +4,6 @@
 local health = require "midtrain.health"
 local journal = require "midtrain.journal"
 local mid = require "midtrain.native"
-local options = require "midtrain.options"
 local proxy = require "midtrain.proxy"
 local record = require "midtrain.record"
 
@@ -30,8 +29,8 @@ end
 function training.logprobs(self, batch, given)
   local own = fields(self)
   local plan = own.model:memory_plan(batch, {
-    optimizer = own.optimizer, checkpointing = own.knobs.checkpointing,
-    memory_limit = own.knobs.memory_limit,
+    optimizer = own.optimizer, checkpointing = own.in_force.checkpointing,
+    memory_limit = own.in_force.memory_limit,
   })
   local way = ("%s, %d rows"):format(plan.checkpointing, plan.max_rows)
   if own.t == 0 and own.policy.options.progress and own.planned ~= way then print(plan.summary) end
@@ -51,13 +50,11 @@ end
 ---@param problem string? that something else is not finite: the step is skipped for that
 function training.optimize(self, loss, metrics, problem)
   local own = fields(self)
-  local rate = options.at("run", "learning_rate", own.in_force.learning_rate,
-    { "number", required = true, min = 0 }, own.t, own.T, own.metrics)
+  local rate, limit = own.in_force.learning_rate, own.in_force.max_grad_norm
   metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
   problem = not health.is_finite(metrics.loss) and "the loss is not finite" or problem
   if problem then return health.dump(own, problem, metrics) end
   own.optimizer:zero_grad()
-  local limit = own.knobs.max_grad_norm
   self:time("backward", loss.backward, loss)
   -- Once a step has changed the weights, Ctrl-C waits for its end.
   if own.is_inline then mid.hold_interrupts() end
