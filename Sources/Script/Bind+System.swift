@@ -6,6 +6,14 @@ import Kernels
 import Model
 import Tensor
 
+/// Characters on the terminal that standard output is; nil if it is none.
+package func screenSize() -> (columns: Int, rows: Int)? {
+  guard isatty(STDOUT_FILENO) != 0 else { return nil }
+  var size = winsize()
+  _ = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size)
+  return (size.ws_col > 0 ? Int(size.ws_col) : 80, size.ws_row > 0 ? Int(size.ws_row) : 24)
+}
+
 extension Registry {
   /// Time, files and folders, signals, memory, and what the engine runs on.
   package func addSystem() {
@@ -158,12 +166,9 @@ extension Registry {
       "The terminal that scripts print to: `columns`, `rows`, `is_attended` (there is a prompt); nil if there is none.",
       returns: "table?", example: "if mid.screen() then … end"
     ) { call in
-      guard isatty(STDOUT_FILENO) != 0 else { return try call.return(Bool?.none) }
-      var size = winsize()
-      _ = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size)
+      guard let size = screenSize() else { return try call.return(Bool?.none) }
       let fields: Table = [
-        "columns": size.ws_col > 0 ? Int(size.ws_col) : 80, "rows": size.ws_row > 0 ? Int(size.ws_row) : 24,
-        "is_attended": clua_is_attended() != 0,
+        "columns": size.columns, "rows": size.rows, "is_attended": clua_is_attended() != 0,
       ]
       return try call.return(fields)
     }

@@ -59,7 +59,13 @@ final class Attachment {
   ///
   /// - Returns: The exit status.
   func run() throws -> Int32 {
-    send(["attach": true])
+    var hello: JSON = ["attach": true]
+    if let size = screenSize() {
+      hello = [
+        "attach": true, "columns": .int(Int64(size.columns)), "is_colored": .bool(Terminal.isColored()),
+      ]
+    }
+    send(hello)
     return isatty(STDIN_FILENO) != 0 ? try runTerminal() : try runPipe()
   }
 

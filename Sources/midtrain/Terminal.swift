@@ -3,7 +3,7 @@ import Script
 
 /// How text looks: colours only on a terminal, and not when NO_COLOR is set.
 enum Terminal {
-  private static func isColored(_ descriptor: Int32) -> Bool {
+  static func isColored(_ descriptor: Int32 = STDOUT_FILENO) -> Bool {
     isatty(descriptor) != 0 && environment("NO_COLOR") == nil && environment("TERM") != "dumb"
   }
 
@@ -31,6 +31,6 @@ enum Terminal {
 
   /// Text that stands out on standard output.
   static func bold(_ text: String) -> String {
-    isColored(STDOUT_FILENO) ? "\u{1b}[1m\(text)\u{1b}[0m" : text
+    isColored() ? "\u{1b}[1m\(text)\u{1b}[0m" : text
   }
 }

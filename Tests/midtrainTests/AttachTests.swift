@@ -160,6 +160,11 @@ import Testing
     }
     terminal.enter("run:pause().status")
     try terminal.expect("\npaused\n> ")
+    // The process that trains has no terminal; what its clients see has colours all the same.
+    terminal.enter("require 'midtrain.terminal'.is_colored()")
+    try terminal.expect("\ntrue\n> ")
+    terminal.enter("require 'midtrain.terminal'.columns(1000) < 1000")
+    try terminal.expect("\ntrue\n> ")
     terminal.enter("?run.stop")
     try terminal.expect("Ends the run")
     try terminal.expect("\n> ")

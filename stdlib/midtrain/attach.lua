@@ -1,7 +1,8 @@
 -- The inside of `midtrain attach DIR` and `midtrain set DIR name=value`: a run answers at a socket in
 -- its folder that only its owner can open. A client sends JSON objects, a line each:
 --
---   { attach = true }                       → { hello = text, prompt = text }
+--   { attach = true, columns = integer, is_colored = boolean } → { hello = text, prompt = text }
+--                                             columns only where the client's output is a terminal
 --   { line = text }                         → any number of { output = text }, then { prompt = text }
 --   { complete = word, before = text }      → { candidates = list } or { files = true }
 --   { set = { { name, value }, … } }        → { done = text } or { problem = text }
@@ -87,6 +88,8 @@ end
 
 local function answer(session, client, message)
   if message.attach then
+    local columns = math.type(message.columns) == "integer" and math.max(message.columns, 20) or nil
+    session.screen = columns and { columns = columns, is_colored = message.is_colored == true }
     send(client, { hello = ("attached to %s · %s"):format(session.run.out, session.run:describe()),
       prompt = "> " })
   elseif type(message.line) == "string" then

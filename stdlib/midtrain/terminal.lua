@@ -6,11 +6,22 @@ local terminal = {}
 
 local is_colored
 
+-- The terminal that text goes to: the client's, while one of its inputs is answered.
+local function screen()
+  local client = mid.client()
+  if not client then return mid.screen() end
+  return client.session and client.session.screen
+end
+
 --- Whether to print colours: as asked, else on a terminal unless NO_COLOR is set.
 ---@param asked boolean?
 ---@return boolean
 function terminal.is_colored(asked)
   if asked ~= nil then return asked end
+  if mid.client() then
+    local of_client = screen()
+    return of_client and of_client.is_colored or false
+  end
   if is_colored == nil then
     is_colored = (os.getenv "NO_COLOR" or "") == "" and (os.getenv "TERM" or "dumb") ~= "dumb"
       and mid.screen() ~= nil
@@ -22,8 +33,8 @@ end
 ---@param most integer
 ---@return integer
 function terminal.columns(most)
-  local screen = mid.screen()
-  return screen and math.min(most, screen.columns) or most
+  local here = screen()
+  return here and math.min(most, here.columns) or most
 end
 
 local colors = { 34, 31, 32, 35, 36, 33 }
