@@ -23,6 +23,9 @@ extension Registry {
     addScopes()
 
     type(Tensor.self, "Tensor") { type in
+      type.adopt = { lua, index in
+        try LuaState.of(lua).type(of: StoredTensor.self).object(lua, index)?.widened()
+      }
       type.describe = { $0.summary }
       addProperties(to: type)
       addOperators(to: type)
@@ -39,6 +42,7 @@ extension Registry {
       addWriting(to: type)
       addTensorFiles(to: type)
     }
+    addStored()
     addPacked()
   }
 
@@ -46,24 +50,26 @@ extension Registry {
 
   private func addCreation() {
     let shape = Parameter("shape", "integer|integer[]", "sizes; a number for a vector")
-    let dtype = Parameter("dtype", "string", "f32, i32 or bool", default: .string("f32"))
+    let dtype = Parameter(
+      "dtype", "string", "f32, i32 or bool; bf16 or i64 to be kept", default: .string("f32"))
 
     function(
       "tensor",
       "A tensor from a number, a list, or lists of lists of equal lengths: of 32-bit floats, or of bools from booleans.",
       [
         Parameter("values", "number|boolean|table"),
-        Parameter("dtype", "string", "f32, i32 or bool; else what the values are", optional: true),
+        Parameter("dtype", "string", "f32, i32, bool, bf16 or i64; else what the values are", optional: true),
       ], returns: "Tensor", example: "t = mid.tensor { { 1, 2 }, { 3, 4 } }"
     ) { call in
-      let tensor = try call[1].newTensor()
-      return try call.return(call[2].optional.map { try tensor.converted(to: $0.dtype()) } ?? tensor)
+      guard let type = try call[2].optional?.elementKind() else {
+        return try call.return(call[1].newTensor())
+      }
+      if type == .i64, let whole = try call[1].newIntegers() { return try call.return(whole) }
+      return try call.give(call[1].newTensor(), as: type)
     }
     func filled(_ name: String, _ doc: String, _ value: Float) {
       function(name, doc, [shape, dtype], returns: "Tensor", example: "z = mid.\(name)({ 2, 3 })") { call in
-        let shape = try call[1].shape()
-        return try call.return(
-          Tensor.filled(value, shape, for: name).converted(to: call[2].dtype()))
+        try call.give(Tensor.filled(value, call[1].shape(), for: name), as: call[2].elementKind())
       }
     }
     filled("zeros", "A tensor of zeros.", 0)
@@ -73,8 +79,7 @@ extension Registry {
       [shape, Parameter("value", "number"), dtype], returns: "Tensor", example: "z = mid.full({ 2, 3 }, 0.5)"
     ) { call in
       let value = try call[2].operand().item()
-      return try call.return(
-        Tensor.filled(value, call[1].shape(), for: "full").converted(to: call[3].dtype()))
+      return try call.give(Tensor.filled(value, call[1].shape(), for: "full"), as: call[3].elementKind())
     }
     function(
       "arange",
@@ -164,13 +169,13 @@ extension Registry {
       "to",
       """
       The same values as another type: i32 wants whole numbers (see floor and round), bool says what is not 0. Only \
-      f32 has gradients.
+      f32 has gradients. bf16 (half the memory, rounded) and i64 (whole numbers of any size) are for keeping: \
+      operations read them as f32 and i32, and do not change them.
       """,
-      [Parameter("dtype", "string", "f32, i32 or bool")], returns: "Tensor",
+      [Parameter("dtype", "string", "f32, i32 or bool; bf16 or i64 to be kept")], returns: "Tensor",
       example: "n = t:round():to \"i32\""
     ) { tensor, call in
-      let dtype = try call[1].dtype()
-      return try call.give { try tensor.converted(to: dtype) }
+      try call.give(tensor, as: call[1].elementKind())
     }
     type.method(
       "allclose",

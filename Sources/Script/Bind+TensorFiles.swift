@@ -7,13 +7,21 @@ extension Weight: LuaObject {
   package var nativeBytes: Int { byteCount }
 }
 
+extension Argument {
+  /// A tensor as it is, or one that is kept.
+  fileprivate func entry() throws -> TensorFile.Entry {
+    if let stored = try ifObject(StoredTensor.self) { return .stored(stored) }
+    return .tensor(try object(Tensor.self))
+  }
+}
+
 extension Registry {
   /// `mid.save_tensors` and `mid.load_tensors`.
   func addTensorFiles() {
     longFunction(
       "save_tensors",
       """
-      Writes tensors by name as a safetensors file, f32 as F32 or BF16, i32 as I32, bool as BOOL; the file is there \
+      Writes tensors by name as a safetensors file, f32 as F32 or BF16, others as what they are; the file is there \
       completely or not at all.
       """,
       [
@@ -22,9 +30,7 @@ extension Registry {
       ], example: "mid.save_tensors(scratch .. \"/state.safetensors\", { w = t, step = mid.tensor(3) })"
     ) { call in
       let path = try call[1].string()
-      let tensors = try call[2].pairs().map {
-        (name: try $0.key.string(), tensor: try $0.value.object(Tensor.self))
-      }
+      let tensors = try call[2].pairs().map { (name: try $0.key.string(), tensor: try $0.value.entry()) }
       let floats: ElementType = try call.options(3)["dtype"].word(["f32", "bf16"]) == "f32" ? .f32 : .bf16
       return {
         try TensorFile.write(tensors.sorted { $0.name < $1.name }, floats: floats, to: path)
@@ -32,38 +38,51 @@ extension Registry {
       }
     }
     longFunction(
-      "load_tensors", "The tensors of a safetensors file by name, or the one of a .npy file.",
-      [Parameter("path", "string")],
-      returns: "table<string, Tensor>|Tensor",
+      "load_tensors",
+      """
+      The tensors of a safetensors file by name, or the one of a .npy file. What can be computed with comes as f32, i32 \
+      or bool; with `keep_dtype` BF16 and I64 stay what they are.
+      """,
+      [
+        Parameter("path", "string"),
+        .options([Parameter("keep_dtype", "boolean", default: .boolean(false))]),
+      ],
+      returns: "table<string, Tensor|StoredTensor>|Tensor|StoredTensor",
       example:
         "mid.save_tensors(scratch .. \"/a.safetensors\", { w = t }); w = mid.load_tensors(scratch .. \"/a.safetensors\").w"
     ) { call in
       let path = try call[1].string()
+      let keepsTypes = try call.options(2)["keep_dtype"].boolean()
       return {
         if path.hasSuffix(".npy") {
-          let tensor = try TensorFile.readNumPy(path)
+          let tensor = try TensorFile.readNumPy(path, keepsTypes: keepsTypes)
           return { try $0.return(tensor) }
         }
-        let tensors = try TensorFile.read(path)
+        let tensors = try TensorFile.read(path, keepsTypes: keepsTypes)
         return { try $0.return(Table(tensors.map { (name: $0.name, value: $0.tensor as any LuaPushable) })) }
       }
     }
   }
 
-  func addTensorFiles(to type: LuaType<Tensor>) {
+  /// The method `save`.
+  func addSaving<Object>(to type: LuaType<Object>, _ entry: @escaping (Object) -> TensorFile.Entry) {
     type.longMethod(
       "save", "Writes a .npy file, which NumPy and mid.load_tensors read.", [Parameter("path", "string")],
-      example: "t:save(scratch .. \"/t.npy\")"
-    ) { tensor, call in
+      example: "mid.arange(3):save(scratch .. \"/t.npy\")"
+    ) { object, call in
       let path = try call[1].string()
       guard path.hasSuffix(".npy") else {
         throw call[1].error("expected a name that ends in .npy; mid.save_tensors writes safetensors")
       }
       return {
-        try TensorFile.writeNumPy(tensor, to: path)
+        try TensorFile.writeNumPy(entry(object), to: path)
         return { _ in .none }
       }
     }
+  }
+
+  func addTensorFiles(to type: LuaType<Tensor>) {
+    addSaving(to: type) { .tensor($0) }
     type.method(
       "pack",
       """

@@ -47,6 +47,8 @@ package final class LuaType<Object: LuaObject>: AnyLuaType {
   package var missing: ((Object, Call) throws -> Results)?
   /// What a key stands for that is no name, as in `t[1]`: argument 2 of the call.
   package var element: ((Object, Call) throws -> Results)?
+  /// What an object of another type is worth as one of this type; nil if nothing.
+  package var adopt: (LuaPointer, Int32) throws -> Object? = { _, _ in nil }
   /// Assigns argument 3 to such a key.
   package var setElement: ((Object, Call) throws -> Void)?
 
@@ -127,11 +129,29 @@ package final class LuaType<Object: LuaObject>: AnyLuaType {
         body: .immediate(body)))
   }
 
+  /// The operators of another type, which adopts objects of this one.
+  func addOperators<Other: LuaObject>(of other: LuaType<Other>) {
+    functions += other.functions.filter { $0.kind == .metamethod }
+  }
+
+  /// Ends a call for a field of an object that this type adopts: gives the method, or the property's value.
+  func field(_ name: String, _ call: Call) throws -> Results {
+    switch functions.first(where: { $0.kind != .metamethod && $0.shortName == name }) {
+    case let function? where function.kind == .method:
+      clua_push_function(call.lua, dispatch, pointer(to: function))
+      return Results(count: 1)
+    case let function?:
+      guard case .immediate(let body) = function.body else { return .none }
+      return try body(call)
+    case nil: throw unknownField(call, among: functions.filter { $0.kind != .metamethod }.map(\.shortName))
+    }
+  }
+
   // MARK: Objects
 
   /// The object at an index, or nil when something else is there.
   func object(_ lua: LuaPointer, _ index: Int32) throws -> Object? {
-    guard let box = box(lua, index) else { return nil }
+    guard let box = box(lua, index) else { return try adopt(lua, index) }
     guard let object = box.pointee.object else { throw ScriptError("this \(name) has been closed") }
     return object._withUnsafeGuaranteedRef { unsafeDowncast($0, to: Object.self) }
   }

@@ -44,9 +44,6 @@ extension Tensor {
 }
 
 extension Argument {
-  /// The word for a type of elements.
-  func dtype() throws -> DType { try choice(DType.self) }
-
   /// A tensor, or a number or boolean as one without dimensions. Whole numbers are written without a point.
   func operand() throws -> Tensor {
     if isInteger {
@@ -115,24 +112,19 @@ extension Argument {
     guard isTable else { throw mismatch("number, list, or lists of lists") }
     var values: [Float] = []
     var isBoolean = false
-    let shape = try readList(into: &values, &isBoolean)
+    let shape = try readList(into: &values) { row in
+      guard row.firstType() == LUA_TBOOLEAN else { return try row.floats() }
+      isBoolean = true
+      return try row.elements().map { try $0.boolean() ? 1 : 0 }
+    }
     let result = try Tensor(values, shape: shape)
     return isBoolean ? try result.converted(to: .bool) : result
   }
 
   /// Appends the values of a nested list in row-major order and returns its shape.
-  private func readList(into values: inout [Float], _ isBoolean: inout Bool) throws -> [Int] {
-    lua_rawgeti(lua, index, 1)
-    let first = lua_type(lua, -1)
-    lua_settop(lua, -2)
-    if first == LUA_TBOOLEAN {
-      isBoolean = true
-      let flags = try elements().map { try $0.boolean() }
-      values += flags.map { $0 ? 1 : 0 }
-      return [flags.count]
-    }
-    guard first == LUA_TTABLE else {
-      let row = try floats()
+  func readList<Value>(into values: inout [Value], row: (Argument) throws -> [Value]) throws -> [Int] {
+    guard firstType() == LUA_TTABLE else {
+      let row = try row(self)
       values += row
       return [row.count]
     }
@@ -142,11 +134,18 @@ extension Argument {
     let lists = try elements()
     for list in lists {
       guard list.isTable else { throw list.mismatch("list as the ones before it") }
-      let inner = try list.readList(into: &values, &isBoolean)
+      let inner = try list.readList(into: &values, row: row)
       if let shape, shape != inner { throw list.error("expected shape \(shape) as before it, got \(inner)") }
       shape = inner
     }
     return [lists.count] + (shape ?? [])
+  }
+
+  /// Lua's type of the first element of a list.
+  private func firstType() -> Int32 {
+    lua_rawgeti(lua, index, 1)
+    defer { lua_settop(lua, -2) }
+    return lua_type(lua, -1)
   }
 
   // MARK: Indices
@@ -217,40 +216,71 @@ extension Argument {
 
 /// Row-major values as lists of lists: numbers, whole numbers, or booleans.
 struct NestedList: LuaPushable {
-  let values: ArraySlice<Float>
-  let shape: ArraySlice<Int>
-  let dtype: DType
-
-  init(_ tensor: Tensor) {
-    self.init(values: tensor.values[...], shape: tensor.shape[...], dtype: tensor.dtype)
+  private enum Values {
+    case numbers(ArraySlice<Float>)
+    case integers(ArraySlice<Int64>)
+    case bools(ArraySlice<Bool>)
   }
 
-  private init(values: ArraySlice<Float>, shape: ArraySlice<Int>, dtype: DType) {
-    (self.values, self.shape, self.dtype) = (values, shape, dtype)
+  private let values: Values
+  private let shape: ArraySlice<Int>
+
+  init(_ tensor: Tensor) {
+    let values = tensor.values
+    shape = tensor.shape[...]
+    self.values =
+      switch tensor.dtype {
+      case .f32: .numbers(values[...])
+      case .i32: .integers(values.map { Int64($0) }[...])
+      case .bool: .bools(values.map { $0 != 0 }[...])
+      }
+  }
+
+  init(_ stored: StoredTensor) {
+    shape = stored.shape[...]
+    values =
+      switch stored.elements {
+      case .bf16: .numbers(stored.floats().values[...])
+      case .i64(let whole): .integers(whole[...])
+      }
+  }
+
+  private init(_ values: Values, _ shape: ArraySlice<Int>) { (self.values, self.shape) = (values, shape) }
+
+  /// The only value; nil if there are none or several.
+  var item: (any LuaPushable)? {
+    guard shape.allSatisfy({ $0 == 1 }) else { return nil }
+    switch values {
+    case .numbers(let row): return row.first
+    case .integers(let row): return row.first.map { Int($0) }
+    case .bools(let row): return row.first
+    }
   }
 
   func push(on stack: Stack) throws {
-    guard let size = shape.first else {
-      let value = values[values.startIndex]
-      switch dtype {
-      case .f32: return try stack.push(value)
-      case .i32: return try stack.push(Int(value))
-      case .bool: return try stack.push(value != 0)
-      }
-    }
+    guard let size = shape.first else { return try item?.push(on: stack) ?? () }
     if shape.count == 1 {
-      switch dtype {
-      case .f32: return try stack.push(Array(values))
-      case .i32: return try stack.push(values.map(Int32.init))
-      case .bool: return try stack.push(list: values.map { $0 != 0 })
+      switch values {
+      case .numbers(let row): return try stack.push(Array(row))
+      case .integers(let row):
+        let small = row.compactMap { Int32(exactly: $0) }
+        return small.count == row.count ? try stack.push(small) : try stack.push(list: row.map { Int($0) })
+      case .bools(let row): return try stack.push(list: Array(row))
       }
     }
     let inner = shape.dropFirst()
     let count = inner.reduce(1, *)
-    try stack.push(
-      list: (0..<size).map { i in
-        let start = values.startIndex + i * count
-        return NestedList(values: values[start..<start + count], shape: inner, dtype: dtype)
-      })
+    try stack.push(list: (0..<size).map { NestedList(part($0 * count, count), inner) })
+  }
+
+  private func part(_ first: Int, _ count: Int) -> Values {
+    func slice<Value>(_ row: ArraySlice<Value>) -> ArraySlice<Value> {
+      row[row.startIndex + first..<row.startIndex + first + count]
+    }
+    return switch values {
+    case .numbers(let row): .numbers(slice(row))
+    case .integers(let row): .integers(slice(row))
+    case .bools(let row): .bools(slice(row))
+    }
   }
 }

@@ -7,19 +7,50 @@ import Text
 
 /// Reads and writes files of tensors.
 enum TensorFile {
-  // MARK: safetensors
+  /// What is in a file: to be computed with, or kept as it is.
+  enum Entry: LuaPushable {
+    case tensor(Tensor)
+    case stored(StoredTensor)
 
-  static func write(_ tensors: [(name: String, tensor: Tensor)], floats: ElementType, to path: String) throws
-  {
-    var header = JSON.Object([("__metadata__", .object(.init([("format", .string("pt"))])))])
-    var data: [UInt8] = []
-    for (name, tensor) in tensors {
-      let type: ElementType =
+    var shape: [Int] {
+      switch self {
+      case .tensor(let tensor): tensor.shape
+      case .stored(let stored): stored.shape
+      }
+    }
+
+    /// How it is written.
+    fileprivate func elementType(floats: ElementType) -> ElementType {
+      switch self {
+      case .tensor(let tensor):
         switch tensor.dtype {
         case .f32: floats
         case .i32: .i32
         case .bool: .bool
         }
+      case .stored(let stored):
+        switch stored.elements {
+        case .bf16: .bf16
+        case .i64: .i64
+        }
+      }
+    }
+
+    func push(on stack: Stack) throws {
+      switch self {
+      case .tensor(let tensor): try tensor.push(on: stack)
+      case .stored(let stored): try stored.push(on: stack)
+      }
+    }
+  }
+
+  // MARK: safetensors
+
+  static func write(_ tensors: [(name: String, tensor: Entry)], floats: ElementType, to path: String) throws {
+    var header = JSON.Object([("__metadata__", .object(.init([("format", .string("pt"))])))])
+    var data: [UInt8] = []
+    for (name, tensor) in tensors {
+      let type = tensor.elementType(floats: floats)
       let start = data.count
       data += bytes(of: tensor, as: type)
       let place: [JSON] = [.int(Int64(start)), .int(Int64(data.count))]
@@ -37,14 +68,15 @@ enum TensorFile {
     try OutputFile.write(length + json + data, to: path)
   }
 
-  static func read(_ path: String) throws -> [(name: String, tensor: Tensor)] {
+  /// - Parameter keepsTypes: whether BF16 and I64 stay what they are.
+  static func read(_ path: String, keepsTypes: Bool) throws -> [(name: String, tensor: Entry)] {
     let file = try SafetensorsFile(path: path)
     return try file.names.map { name in
       let entry = try file.entry(name)
       return (
         name,
         try file.withBytes(of: name) {
-          try tensor($0, entry.elementType, entry.shape, "\(path): tensor \(name)")
+          try tensor($0, entry.elementType, entry.shape, keepsTypes, "\(path): tensor \(name)")
         }
       )
     }
@@ -54,13 +86,12 @@ enum TensorFile {
 
   private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
-  static func writeNumPy(_ tensor: Tensor, to path: String) throws {
-    let (descriptor, type): (String, ElementType) =
-      switch tensor.dtype {
-      case .f32: ("<f4", .f32)
-      case .i32: ("<i4", .i32)
-      case .bool: ("|b1", .bool)
-      }
+  static func writeNumPy(_ tensor: Entry, to path: String) throws {
+    let type = tensor.elementType(floats: .f32)
+    let descriptors: [ElementType: String] = [.f32: "<f4", .i32: "<i4", .i64: "<i8", .bool: "|b1"]
+    guard let descriptor = descriptors[type] else {
+      throw ScriptError("a .npy file cannot hold \(type.rawValue); use to(\"f32\"), or mid.save_tensors")
+    }
     let shape = tensor.shape.map { "\($0)," }.joined(separator: " ")
     var header = Array("{'descr': '\(descriptor)', 'fortran_order': False, 'shape': (\(shape)), }".utf8)
     // The data begins at a multiple of 64; a line feed ends the header.
@@ -69,7 +100,7 @@ enum TensorFile {
     try OutputFile.write(magic + [1, 0] + length + header + bytes(of: tensor, as: type), to: path)
   }
 
-  static func readNumPy(_ path: String) throws -> Tensor {
+  static func readNumPy(_ path: String, keepsTypes: Bool) throws -> Entry {
     func fail(_ problem: String) -> ScriptError { ScriptError("\(path): \(problem)") }
     guard let data = FileManager.default.contents(atPath: path) else { throw fail("cannot be read") }
     let bytes = [UInt8](data)
@@ -97,13 +128,21 @@ enum TensorFile {
     guard shape.reduce(Double(type.size), { $0 * Double($1) }) == Double(bytes.count - start) else {
       throw fail("has \(bytes.count - start) bytes of data, which do not fill \(shape) of '\(kind)'")
     }
-    return try bytes[start...].withUnsafeBytes { try tensor($0, type, shape, path) }
+    return try bytes[start...].withUnsafeBytes { try tensor($0, type, shape, keepsTypes, path) }
   }
 
   // MARK: Elements
 
-  private static func bytes(of tensor: Tensor, as type: ElementType) -> [UInt8] {
-    let values = tensor.values
+  private static func bytes(of entry: Entry, as type: ElementType) -> [UInt8] {
+    let values: [Float]
+    switch entry {
+    case .tensor(let tensor): values = tensor.values
+    case .stored(let stored):
+      switch stored.elements {
+      case .bf16(let halves): return halves.withUnsafeBytes { Array($0) }
+      case .i64(let whole): return whole.withUnsafeBytes { Array($0) }
+      }
+    }
     switch type {
     case .i32: return values.map(Int32.init).withUnsafeBytes { Array($0) }
     case .bool: return values.map { $0 != 0 ? 1 : 0 }
@@ -116,13 +155,21 @@ enum TensorFile {
   }
 
   private static func tensor(
-    _ bytes: UnsafeRawBufferPointer, _ type: ElementType, _ shape: [Int], _ what: String
-  ) throws -> Tensor {
+    _ bytes: UnsafeRawBufferPointer, _ type: ElementType, _ shape: [Int], _ keepsTypes: Bool, _ what: String
+  ) throws -> Entry {
     let count = shape.reduce(1, *)
-    func values<Number>(_: Number.Type, _ convert: (Number) -> Float) -> [Float] {
+    func values<Number, Value>(_: Number.Type, _ convert: (Number) -> Value) -> [Value] {
       (0..<count).map {
         convert(bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Number>.size, as: Number.self))
       }
+    }
+    if type == .bf16, keepsTypes {
+      return .stored(StoredTensor(.bf16(values(UInt16.self) { $0 }), shape: shape))
+    }
+    if type == .i64 {
+      // What is too large for arithmetic is kept in any case.
+      let stored = StoredTensor(.i64(values(Int64.self) { $0 }), shape: shape)
+      return if !keepsTypes, let widened = try? stored.widened() { .tensor(widened) } else { .stored(stored) }
     }
     let (floats, dtype): ([Float], DType) =
       switch type {
@@ -130,7 +177,6 @@ enum TensorFile {
       case .f64: (values(Double.self) { Float($0) }, .f32)
       case .f16: (values(UInt16.self) { Float(Float16(bitPattern: $0)) }, .f32)
       case .bf16: (values(UInt16.self) { Float(bitPattern: UInt32($0) << 16) }, .f32)
-      case .i64: (values(Int64.self) { Float($0) }, .i32)
       case .u64: (values(UInt64.self) { Float($0) }, .i32)
       case .i32: (values(Int32.self) { Float($0) }, .i32)
       case .u32: (values(UInt32.self) { Float($0) }, .i32)
@@ -139,11 +185,11 @@ enum TensorFile {
       case .i8: (values(Int8.self) { Float($0) }, .i32)
       case .u8: (values(UInt8.self) { Float($0) }, .i32)
       case .bool: (values(UInt8.self) { $0 == 0 ? 0 : 1 }, .bool)
-      case .f8e4m3, .f8e5m2:
+      case .i64, .f8e4m3, .f8e5m2:
         throw ScriptError("\(what) has elements of 8-bit floats (\(type.rawValue)), which are not read")
       }
     do {
-      return try Tensor(floats, shape: shape).converted(to: dtype)
+      return .tensor(try Tensor(floats, shape: shape).converted(to: dtype))
     } catch {
       throw ScriptError("\(what): \(error)")
     }

@@ -8,19 +8,42 @@ extension Tensor {
   package var summary: String {
     let values = self.values
     let marks = requiresGradient ? ", requires_grad" : isLeaf ? "" : ", recorded"
-    func short(_ value: Float) -> String {
-      dtype == .bool ? (value != 0 ? "true" : "false") : dtype == .i32 ? "\(Int(value))" : digits(value)
+    return TensorSummary(shape: shape, kind: dtype.rawValue, marks: marks, values: values) { [dtype] place in
+      let value = values[place]
+      return dtype == .bool
+        ? (value != 0 ? "true" : "false") : dtype == .i32 ? "\(Int(value))" : digits(value)
+    }.text
+  }
+}
+
+extension StoredTensor {
+  /// As that of a tensor that can be computed with.
+  package var summary: String {
+    let values = floats().values
+    return TensorSummary(shape: shape, kind: typeName, marks: ", stored", values: values) {
+      [elements] place in
+      if case .i64(let whole) = elements { "\(whole[place])" } else { digits(values[place]) }
+    }.text
+  }
+}
+
+private struct TensorSummary {
+  let shape: [Int]
+  let kind: String
+  let marks: String
+  let values: [Float]
+  let short: (Int) -> String
+
+  var text: String {
+    guard let columns = shape.last else {
+      return "Tensor \(short(0))\(kind == "f32" ? "" : " " + kind)\(marks)"
     }
-    let kind = dtype.rawValue
-    if rank == 0 { return "Tensor \(short(values[0]))\(dtype == .f32 ? "" : " " + kind)\(marks)" }
     let title = "Tensor \(shape) \(kind)\(marks)"
     if values.isEmpty { return title }
-    let columns = shape[rank - 1]
     let rows = values.count / columns
     let (rowPlaces, columnPlaces) = (visible(rows, limit: 8), visible(columns, limit: 8))
     let cells = rowPlaces.map { row in
-      columnPlaces.map { column in row.flatMap { r in column.map { short(values[r * columns + $0]) } } ?? "…"
-      }
+      columnPlaces.map { column in row.flatMap { r in column.map { short(r * columns + $0) } } ?? "…" }
     }
     let width = cells.joined().map(\.count).max() ?? 0
     let lines = zip(rowPlaces, cells).map { row, cells in
@@ -29,7 +52,7 @@ extension Tensor {
         : "  " + cells.map { String(repeating: " ", count: width - $0.count) + $0 }.joined(separator: "  ")
     }
     let isWhole = rowPlaces.count == rows && columnPlaces.count == columns
-    return ([title + (isWhole ? "" : "  " + statistics(values))] + lines).joined(separator: "\n")
+    return ([title + (isWhole ? "" : "  " + statistics)] + lines).joined(separator: "\n")
   }
 
   /// Places that are shown, with nil for those left out in the middle.
@@ -38,7 +61,7 @@ extension Tensor {
     return Array(0..<limit / 2) + [nil] + Array(count - limit / 2..<count)
   }
 
-  private func statistics(_ values: [Float]) -> String {
+  private var statistics: String {
     let finite = values.filter(\.isFinite)
     guard let low = finite.min(), let high = finite.max() else { return "no finite value" }
     let mean = finite.reduce(0.0) { $0 + Double($1) } / Double(finite.count)

@@ -66,6 +66,12 @@ return {
     check.equal(changed "rmt-ntp", "lambda")
     check.equal(changed "rmt-dtb", "budget reward")
     check.equal(changed "rpt", "budget curriculum lambda reward")
+    check.equal(changed "rmt-flat", "reward")
+    check.equal(changed "rmt-floor", "budget")
+    local floor = methods.named "rmt-floor".options {
+      budget = require "midtrain.budget".exponential { initial = 40, minimum = 8 },
+    }
+    check.equal({ floor.budget(0, 60), floor.budget(59, 60) }, { 8, 8 })
     check.raises(function() methods.named "rl_ntp" end, "rl+ntp")
     local p, per_position = curriculum.all_positions()()
     check.equal({ #p, per_position }, { 3, true })

@@ -31,20 +31,22 @@ local numbers = {
   -1e30, -3000000000,
 }
 local words = {
-  "ij,jk->ik", "ij->ji", "i,i", "...i->...", "ii->i", "x", "f32", "i32", "bool", "bf16", "int8", "",
+  "ij,jk->ik", "ij->ji", "i,i", "...i->...", "ii->i", "x", "f32", "i32", "bool", "bf16", "i64", "int8", "",
   "->", "é",
 }
 
 local function new_tensor(r)
   local shape = {}
   for d = 1, r:integer(0, 4) do shape[d] = r:choice { 0, 1, 1, 2, 3, 5 } end
-  local t, kind = mid.randn(shape, r:integer(100)), r:integer(7)
+  local t, kind = mid.randn(shape, r:integer(100)), r:integer(9)
   if kind == 1 then return (t * 5):round():to "i32" end
   if kind == 2 then return t:gt(0) end
   if kind == 3 then return t / 0 end
   if kind == 4 and #shape > 1 then return t:transpose() end
   if kind == 5 then return t:unsqueeze(1):expand(2, table.unpack(shape)) end
   if kind == 6 then t.requires_grad = true end
+  if kind == 8 then return t:to "bf16" end
+  if kind == 9 then return (t * 5):round():to "i64" end
   return t
 end
 
@@ -90,7 +92,7 @@ return {
         local ok, result = pcall(call, r, pool)
         if ok then
           worked = worked + 1
-          if type(result) == "userdata" and getmetatable(result) == "Tensor"
+          if type(result) == "userdata" and getmetatable(result):find "Tensor"
             and result.count < 1000 then
             pool[r:integer(#pool)] = result
             assert(#tostring(result) > 0 and result:tolist() ~= nil)

@@ -4,6 +4,9 @@
 ---@class mid.save_tensors.options
 ---@field dtype? string how f32 is written: f32 or bf16 ("f32")
 
+---@class mid.load_tensors.options
+---@field keep_dtype? boolean (false)
+
 ---@class mid.rotary.options
 ---@field theta? number base of the wavelengths (10000.0)
 ---@field first? integer the first position (0)
@@ -221,7 +224,7 @@ function mid.traceback(message, level) end
 ---
 ---     t = mid.tensor { { 1, 2 }, { 3, 4 } }
 ---@param values number|boolean|table
----@param dtype? string f32, i32 or bool; else what the values are
+---@param dtype? string f32, i32, bool, bf16 or i64; else what the values are
 ---@return Tensor
 function mid.tensor(values, dtype) end
 
@@ -229,7 +232,7 @@ function mid.tensor(values, dtype) end
 ---
 ---     z = mid.zeros({ 2, 3 })
 ---@param shape integer|integer[] sizes; a number for a vector
----@param dtype? string f32, i32 or bool
+---@param dtype? string f32, i32 or bool; bf16 or i64 to be kept
 ---@return Tensor
 function mid.zeros(shape, dtype) end
 
@@ -237,7 +240,7 @@ function mid.zeros(shape, dtype) end
 ---
 ---     z = mid.ones({ 2, 3 })
 ---@param shape integer|integer[] sizes; a number for a vector
----@param dtype? string f32, i32 or bool
+---@param dtype? string f32, i32 or bool; bf16 or i64 to be kept
 ---@return Tensor
 function mid.ones(shape, dtype) end
 
@@ -246,7 +249,7 @@ function mid.ones(shape, dtype) end
 ---     z = mid.full({ 2, 3 }, 0.5)
 ---@param shape integer|integer[] sizes; a number for a vector
 ---@param value number
----@param dtype? string f32, i32 or bool
+---@param dtype? string f32, i32 or bool; bf16 or i64 to be kept
 ---@return Tensor
 function mid.full(shape, value, dtype) end
 
@@ -333,7 +336,7 @@ function mid.cat(tensors, dim) end
 ---@return Tensor
 function mid.stack(tensors, dim) end
 
---- Writes tensors by name as a safetensors file, f32 as F32 or BF16, i32 as I32, bool as BOOL; the file is there completely or not at all.
+--- Writes tensors by name as a safetensors file, f32 as F32 or BF16, others as what they are; the file is there completely or not at all.
 ---
 ---     mid.save_tensors(scratch .. "/state.safetensors", { w = t, step = mid.tensor(3) })
 ---@param path string
@@ -341,12 +344,13 @@ function mid.stack(tensors, dim) end
 ---@param options? mid.save_tensors.options
 function mid.save_tensors(path, tensors, options) end
 
---- The tensors of a safetensors file by name, or the one of a .npy file.
+--- The tensors of a safetensors file by name, or the one of a .npy file. What can be computed with comes as f32, i32 or bool; with `keep_dtype` BF16 and I64 stay what they are.
 ---
 ---     mid.save_tensors(scratch .. "/a.safetensors", { w = t }); w = mid.load_tensors(scratch .. "/a.safetensors").w
 ---@param path string
----@return table<string, Tensor>|Tensor
-function mid.load_tensors(path) end
+---@param options? mid.load_tensors.options
+---@return table<string, Tensor|StoredTensor>|Tensor|StoredTensor
+function mid.load_tensors(path, options) end
 
 --- Calls a function without recording operations for `backward`, and returns what it returns.
 ---

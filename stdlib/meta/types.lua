@@ -149,10 +149,10 @@ function Tensor:item() end
 ---@return number|boolean|table
 function Tensor:tolist() end
 
---- The same values as another type: i32 wants whole numbers (see floor and round), bool says what is not 0. Only f32 has gradients.
+--- The same values as another type: i32 wants whole numbers (see floor and round), bool says what is not 0. Only f32 has gradients. bf16 (half the memory, rounded) and i64 (whole numbers of any size) are for keeping: operations read them as f32 and i32, and do not change them.
 ---
 ---     n = t:round():to "i32"
----@param dtype string f32, i32 or bool
+---@param dtype string f32, i32 or bool; bf16 or i64 to be kept
 ---@return Tensor
 function Tensor:to(dtype) end
 
@@ -876,7 +876,7 @@ function Tensor:mul_(other) end
 
 --- Writes a .npy file, which NumPy and mid.load_tensors read.
 ---
----     t:save(scratch .. "/t.npy")
+---     mid.arange(3):save(scratch .. "/t.npy")
 ---@param path string
 function Tensor:save(path) end
 
@@ -886,6 +886,39 @@ function Tensor:save(path) end
 ---@param dtype string bf16 or int8
 ---@return Packed
 function Tensor:pack(dtype) end
+
+---@class StoredTensor
+---@field shape integer[] Sizes of its dimensions; empty for one element.
+---@field dtype string What the elements are: bf16 or i64.
+---@field count integer How many elements there are.
+---@field requires_grad boolean False: only f32 has gradients.
+---@field bytes integer Memory that the elements take.
+local StoredTensor = {}
+
+--- The same values as another type; see Tensor's `to`. Integers beyond 2^24 are rounded by f32.
+---
+---     h = mid.ones({ 2, 3 }, "bf16"):to "f32"
+---@param dtype string f32, i32, bool, bf16 or i64
+---@return Tensor|StoredTensor
+function StoredTensor:to(dtype) end
+
+--- The value of a tensor with one element.
+---
+---     n = mid.tensor(1 << 60, "i64"):item()
+---@return number
+function StoredTensor:item() end
+
+--- The values as a number, a list, or lists of lists.
+---
+---     ids = mid.tensor({ 1, 2 }, "i64"):tolist()
+---@return number|table
+function StoredTensor:tolist() end
+
+--- Writes a .npy file, which NumPy and mid.load_tensors read.
+---
+---     mid.arange(3):save(scratch .. "/t.npy")
+---@param path string
+function StoredTensor:save(path) end
 
 ---@class Packed
 ---@field shape integer[] Rows and columns.

@@ -37,7 +37,7 @@ local function new_run(o, method, model, seed, out)
     local same = { steps = o.rmt.steps, documents_per_step = o.rmt.documents_per_step }
     return ntp(merged(same, { learning_rate = o.rmt.learning_rate }, o.ntp, common))
   elseif method.kind == "rl" then
-    return rmt(merged(o.rmt, method.options(), common))
+    return rmt(merged(o.rmt, method.options(o.rmt), common))
   end
 end
 
@@ -152,7 +152,7 @@ local columns = { "easy", "medium", "hard", "mean" }
 ---@return { title: string, cells: { mean: number?, half_width: number? }[] }[]
 function comparison.rows(results)
   local rows = {}
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     local seeds = results[method.name]
     if seeds then
       local row = { name = method.name, title = method.title, cells = {} }
@@ -220,7 +220,7 @@ function comparison.differences(results, name)
   end
   local function length(result) return result.reasoning and result.reasoning.think_length end
   local rows = {}
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     local others = results[method.name]
     if others and method.name ~= name then
       local row = { title = method.title, cells = {} }
@@ -267,7 +267,7 @@ end
 ---@return string
 function comparison.csv(results)
   local lines = { "method,seed,mode,easy,medium,hard,mean,length,think_length,closed,boxed,seconds" }
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     for _, r in ipairs(results[method.name] or {}) do
       for _, mode in ipairs { "reasoning", "direct" } do
         local m = r[mode]
@@ -290,7 +290,7 @@ end
 -- For each method a series over the steps: the mean over seeds of a field of the curves' points.
 local function curves(results, field, scale)
   local series = {}
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     local by_step, steps = {}, {}
     for _, result in ipairs(results[method.name] or {}) do
       for _, point in ipairs(result.curve) do

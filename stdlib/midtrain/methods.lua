@@ -12,7 +12,7 @@ local methods = {}
 ---@field name string
 ---@field title string
 ---@field kind "none"|"ntp"|"rl" trained not at all, by next-token prediction alone, or by rmt
----@field options (fun(): table)? changes to the options of mid.rmt
+---@field options (fun(rmt: table): table)? changes to the options of mid.rmt that all rows share
 ---@field is_direct boolean? scored without reasoning only
 
 --- Match reward alone; `weight` 0 leaves nothing to the length.
@@ -54,12 +54,30 @@ methods.list = {
   },
 }
 
+--- Rows that are not in the paper's table, to find out what makes its rows differ; asked for by name.
+---@type midtrain.Method[]
+local more = {
+  {
+    name = "rmt-flat", title = "RMT, shorter is never worse", kind = "rl",
+    options = function() return { reward = reward.rmt { length = reward.flat_then_decay() } } end,
+  },
+  {
+    name = "rmt-floor", title = "RMT, B_min from the start", kind = "rl",
+    options = function(rmt)
+      return { budget = function(t, T, state) return (rmt.budget(T, T, state)) end }
+    end,
+  },
+}
+
+---@type midtrain.Method[]
+methods.all = table.move(more, 1, #more, #methods.list + 1, { table.unpack(methods.list) })
+
 --- The method of a name.
 ---@param name string
 ---@return midtrain.Method
 function methods.named(name)
   local known = {}
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     if method.name == name then return method end
     known[method.name] = true
   end

@@ -176,7 +176,7 @@ local columns = {
 ---@return { name: string, title: string, cells: { mean: number?, half_width: number? }[] }[]
 function posttrain.rows(results)
   local rows = {}
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     if results[method.name] then
       local row = { name = method.name, title = title_of(method), cells = {} }
       for i, column in ipairs(columns) do
@@ -212,7 +212,7 @@ end
 ---@return string
 function posttrain.csv(results)
   local lines = { "method,seed,when,accuracy,low,high,answered,length,truncated,questions,seconds" }
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     for _, r in ipairs(results[method.name] or {}) do
       for _, time in ipairs { "before", "after" } do
         local m = r[time]
@@ -235,7 +235,7 @@ end
 ---@return { name: string, values: number[] }[]
 function posttrain.curves(results)
   local series = {}
-  for _, method in ipairs(methods.list) do
+  for _, method in ipairs(methods.all) do
     local seeds = results[method.name]
     if seeds then
       local values = {}

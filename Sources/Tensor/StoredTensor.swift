@@ -1,0 +1,100 @@
+// Tensors that are kept, not computed with: bfloat16 for its size, 64-bit integers for their exactness.
+import Kernels
+
+/// An n-dimensional array of a type that arithmetic does not have. Its elements never change; what is to be computed
+/// with them is computed with `widened()`.
+public final class StoredTensor: Sendable {
+  /// Elements in row-major order.
+  public enum Elements: Sendable {
+    /// Upper halves of 32-bit floats.
+    case bf16([UInt16])
+    case i64([Int64])
+  }
+
+  /// Sizes of the dimensions; empty for a scalar.
+  public let shape: [Int]
+  /// What is kept.
+  public let elements: Elements
+
+  /// - Precondition: `shape` has as many elements as there are.
+  public init(_ elements: Elements, shape: [Int]) {
+    self.elements = elements
+    self.shape = shape
+    precondition(shape.reduce(1, *) == count)
+  }
+
+  /// Numbers rounded to the nearest bfloat16, ties to even.
+  public convenience init(bf16 tensor: Tensor) {
+    let source = tensor.contiguousCopyIfNeeded()
+    let halves = [UInt16](unsafeUninitializedCapacity: source.count) { buffer, count in
+      if let base = buffer.baseAddress { BFloat16Kernels.encode(source.pointer, into: base, source.count) }
+      count = source.count
+    }
+    self.init(.bf16(halves), shape: tensor.shape)
+  }
+
+  /// Whole numbers of 64 bits.
+  ///
+  /// - Throws: if a number is not whole or too large.
+  public convenience init(i64 tensor: Tensor) throws(TensorError) {
+    var whole: [Int64] = []
+    for value in tensor.values {
+      guard let number = Int64(exactly: value) else {
+        throw TensorError(
+          "to: \(value) is no whole number of 64 bits, which is what i64 holds; use floor() or round() first")
+      }
+      whole.append(number)
+    }
+    self.init(.i64(whole), shape: tensor.shape)
+  }
+
+  /// Number of elements.
+  public var count: Int {
+    switch elements {
+    case .bf16(let halves): halves.count
+    case .i64(let whole): whole.count
+    }
+  }
+
+  /// Memory that the elements take.
+  public var byteCount: Int {
+    switch elements {
+    case .bf16: 2 * count
+    case .i64: 8 * count
+    }
+  }
+
+  /// `bf16` or `i64`.
+  public var typeName: String {
+    switch elements {
+    case .bf16: "bf16"
+    case .i64: "i64"
+    }
+  }
+
+  /// The elements as 32-bit floats: exact from bfloat16, rounded from large integers.
+  public func floats() -> Tensor {
+    let result = Tensor(uninitialized: shape)
+    switch elements {
+    case .bf16(let halves): BFloat16Kernels.expand(halves, into: result.pointer, count)
+    case .i64(let whole): for (i, value) in whole.enumerated() { result.pointer[i] = Float(value) }
+    }
+    return result
+  }
+
+  /// The elements as arithmetic has them, exactly: f32 from bfloat16, i32 from 64-bit integers.
+  ///
+  /// - Throws: if an integer is too large for that.
+  public func widened() throws(TensorError) -> Tensor {
+    if case .i64(let whole) = elements {
+      let limit = Int64(DType.integerLimit)
+      if let large = whole.first(where: { $0 > limit || $0 < -limit }) {
+        throw TensorError(
+          "\(large) is beyond 2^24, up to which integers can be computed with; i64 keeps it as it is, and to(\"f32\") "
+            + "rounds it")
+      }
+      return floats().typed(.i32)
+    }
+    return floats()
+  }
+}
