@@ -178,9 +178,11 @@ local function real_world(o)
   local dir = o.out .. "/start"
   if not mid.exists(dir .. "/config.json") then
     local model = mid.load(o.model)
-    mid.coldstart {
+    local run = mid.coldstart {
       model = model, docs = docs, steps = o.coldstart_steps, seed = 1, max_budget = o.budget,
-    }:step(o.coldstart_steps)
+      out = o.out .. "/coldstart", resume = true, save_steps = 20, save_total_limit = 1,
+    }
+    if run.t < run.T then run:step(run.T) end
     model:save(dir)
   end
   local entropy_model = mid.load(o.model)

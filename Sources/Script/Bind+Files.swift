@@ -4,7 +4,7 @@ import Kernels
 import Model
 
 extension Registry {
-  /// `mid.write`, `mid.append`, `mid.sync`, `mid.seal`, `mid.verify`, `mid.crc32c`.
+  /// `mid.write`, `mid.append`, `mid.lock`, `mid.sync`, `mid.seal`, `mid.verify`, `mid.crc32c`.
   func addFiles() {
     function(
       "write", "Writes a file that is there completely or not at all, and on the disk when this returns.",
@@ -25,6 +25,17 @@ extension Registry {
       let path = try call[1].path()
       try call[2].withBytes { try append($0, to: path) }
       return .none
+    }
+
+    function(
+      "lock",
+      """
+      Claims a file, which is made if it is missing, for this process until it ends, also when it is killed. Gives \
+      nothing, or the number of the process that has it.
+      """, [Parameter("path", "string")], returns: "integer?",
+      example: "if mid.lock(scratch .. \"/.lock\") then error \"another process works there\" end"
+    ) { call in
+      try call.return(FileLock.take(call[1].path()))
     }
 
     longFunction(

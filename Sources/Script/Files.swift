@@ -40,3 +40,45 @@ package func writeError(_ line: String) {
     }
   }
 }
+
+/// Files that this process has claimed. The system lets them go when it ends, however it ends.
+enum FileLock {
+  /// Closing any descriptor of a file would let go of it, so each is kept, with the file that it stands for.
+  nonisolated(unsafe) private static var descriptors: [String: Int32] = [:]
+
+  /// Claims a file, on the Lua thread.
+  ///
+  /// - Returns: Nil, or the process that has it.
+  /// - Throws: `ScriptError` if the file cannot be opened.
+  static func take(_ path: String) throws -> Int? {
+    // A claim on a file that was removed since is worth nothing.
+    if let descriptor = descriptors[path], isFile(descriptor, at: path) { return nil }
+    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      throw ScriptError("cannot open '\(path)': \(String(cString: strerror(errno)))")
+    }
+    while true {
+      var lock = flock()
+      lock.l_type = Int16(F_WRLCK)
+      lock.l_whence = Int16(SEEK_SET)
+      if fcntl(descriptor, F_SETLK, &lock) == 0 {
+        descriptors[path] = descriptor
+        return nil
+      }
+      guard errno == EAGAIN || errno == EACCES else {
+        // Some file systems know no locks; then nobody is kept out.
+        close(descriptor)
+        return nil
+      }
+      guard fcntl(descriptor, F_GETLK, &lock) == 0, lock.l_type != Int16(F_UNLCK) else { continue }
+      close(descriptor)
+      return Int(lock.l_pid)
+    }
+  }
+
+  private static func isFile(_ descriptor: Int32, at path: String) -> Bool {
+    var (open, named) = (stat(), stat())
+    return fstat(descriptor, &open) == 0 && stat(path, &named) == 0 && open.st_dev == named.st_dev
+      && open.st_ino == named.st_ino
+  }
+}

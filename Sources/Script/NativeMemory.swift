@@ -20,7 +20,8 @@ package final class NativeMemory {
 
   func add(_ count: Int) {
     bytes += count
-    guard !isCollecting, inUse > softLimit else { return }
+    // With room for one more of this size: after large ones it would be too late.
+    guard !isCollecting, inUse + count > softLimit else { return }
     let before = inUse
     collect()
     if Double(inUse) > 0.8 * Double(before) { softLimit = max(softLimit, inUse) * 14 / 10 }

@@ -101,8 +101,9 @@ return {
       local row = dir .. "/posttrain/seed-2/rmt"
       check.equal(#scratch.json_lines(row .. "/before.jsonl"), 4)
       check.equal(fake.exists(row .. "/run/checkpoints/step-2"), true)
-      -- The second time everything is there, but for what was interrupted.
+      -- The second time everything is there, but for what was interrupted before its first checkpoint.
       os.remove(row .. "/result.json")
+      scratch.remove(row .. "/run")
       check.equal(posttrain.run(options(dir)).rmt[2].after.accuracy, r.after.accuracy)
       check.equal(#loaded, 6)
       local other = options(dir)

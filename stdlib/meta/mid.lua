@@ -142,6 +142,13 @@ function mid.write(path, bytes) end
 ---@param bytes string
 function mid.append(path, bytes) end
 
+--- Claims a file, which is made if it is missing, for this process until it ends, also when it is killed. Gives nothing, or the number of the process that has it.
+---
+---     if mid.lock(scratch .. "/.lock") then error "another process works there" end
+---@param path string
+---@return integer?
+function mid.lock(path) end
+
 --- Brings what was written to a file, or the names in a folder, to the disk.
 ---
 ---     mid.sync "runs/first/metrics.jsonl"

@@ -10,6 +10,7 @@ local mid = require "midtrain.native"
 local ntp = require "midtrain.ntp"
 local options = require "midtrain.options"
 local rmt = require "midtrain.rmt"
+local rows = require "midtrain.rows"
 local svg = require "midtrain.svg"
 
 local comparison = {}
@@ -32,7 +33,11 @@ local specification = {
 
 -- A run of a method, not yet started; nil for one that is not trained.
 local function new_run(o, method, model, seed, out)
-  local common = { model = model, docs = o.docs, seed = seed, out = out, progress = false }
+  -- Evaluations of a curve are points to go on from.
+  local common = {
+    model = model, docs = o.docs, seed = seed, out = out, progress = false, resume = true,
+    save_steps = o.curve_every, save_total_limit = 1,
+  }
   if method.kind == "ntp" then
     local same = { steps = o.rmt.steps, documents_per_step = o.rmt.documents_per_step }
     return ntp(merged(same, { learning_rate = o.rmt.learning_rate }, o.ntp, common))
@@ -50,23 +55,26 @@ local function evaluate(o, method, model, set, budget)
   return result
 end
 
--- Trains and evaluates one row with one seed.
+-- Trains and evaluates one row with one seed, or goes on with that.
 local function run_row(o, method, seed, dir)
   local started = mid.clock()
   local model = mid.load(o.start)
   local run, curve = new_run(o, method, model, seed, dir .. "/run"), {}
-  if run then
-    while run.t < run.T do
-      run:step(o.curve_every > 0 and o.curve_every - run.t % o.curve_every or run.T)
-      if o.curve_every > 0 then
-        local budget = run.metrics.budget
-        local now = evaluate(o, method, model, o.curve_set or o.set, budget)
-        local main = now.reasoning or now.direct
-        table.insert(curve, {
-          step = run.t, accuracy = main.mean, length = main.think_length, budget = budget,
-        })
-      end
+  local path, every = dir .. "/curve.json", o.curve_every
+  if mid.exists(path) then curve = rows.read(path) end
+  while run do
+    local is_due = every > 0 and run.t > 0 and (run.t % every == 0 or run.t == run.T)
+    if is_due and (#curve == 0 or curve[#curve].step < run.t) then
+      local budget = run.metrics.budget
+      local now = evaluate(o, method, model, o.curve_set or o.set, budget)
+      local main = now.reasoning or now.direct
+      table.insert(curve, {
+        step = run.t, accuracy = main.mean, length = main.think_length, budget = budget,
+      })
+      journal.write(path, curve)
     end
+    if run.t == run.T then break end
+    run:step(every > 0 and every - run.t % every or run.T)
   end
   -- The prompts ask for what they asked for in the last step.
   local result = evaluate(o, method, model, o.set, run and run.metrics.budget)
@@ -75,29 +83,15 @@ local function run_row(o, method, seed, dir)
   return result
 end
 
---- A row's result, from `dir/result.json`; if it is not there yet, it is made and written there.
----@param dir string the row's folder
----@param title string printed before it is made
----@param make fun(): table
----@return table
-function comparison.kept(dir, title, make)
-  local path = dir .. "/result.json"
-  if not mid.exists(path) then
-    -- Half a row from before an interruption is of no use; a run never writes over another.
-    if mid.exists(dir) then mid.rename(dir, ("%s.interrupted-%d"):format(dir, os.time())) end
-    mid.mkdir(dir)
-    print(title .. " …")
-    journal.write(path, make())
-  end
-  local file <close> = assert(io.open(path))
-  return mid.json.decode(file:read "a")
-end
-
 --- Runs what is not there yet and returns all results: by method, one for each seed.
 ---@param given table see the specification in comparison.lua
 ---@return table<string, table[]> results
 function comparison.run(given)
   local o = options.check("comparison.run", given, specification)
+  rows.check("comparison.run", o.out, {
+    start = o.start, docs = #o.docs, positions = #o.set, rmt = o.rmt, ntp = o.ntp, eval = o.eval,
+    curve_every = o.curve_every,
+  })
   local names, results = o.methods, {}
   if not names then
     names = {}
@@ -108,7 +102,7 @@ function comparison.run(given)
       local method = methods.named(name)
       -- What is not trained is the same for all seeds.
       local dir = ("%s/seed-%d/%s"):format(o.out, method.kind == "none" and o.seeds[1] or seed, name)
-      local result = comparison.kept(dir, ("%s, seed %d"):format(method.title, seed),
+      local result = rows.kept(dir, ("%s, seed %d"):format(method.title, seed),
         function() return run_row(o, method, seed, dir) end)
       local main = result.reasoning or result.direct
       print(("%s, seed %d: mean %.1f %%, think length %s, %.0f s"):format(method.title, seed,

@@ -7,6 +7,7 @@ local grpo = require "midtrain.grpo"
 local methods = require "midtrain.methods"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local rows = require "midtrain.rows"
 local tasks = require "midtrain.tasks"
 
 local posttrain = {}
@@ -27,11 +28,6 @@ local function title_of(method)
   return method.kind == "none" and "no mid-training" or method.title
 end
 
-local function read_json(path)
-  local file <close> = assert(io.open(path))
-  return mid.json.decode(file:read "a")
-end
-
 --- The folder of a method's checkpoint in a comparison: the last of its run, or the start for the
 --- method that is not trained; nil if the comparison has not finished it.
 ---@param dir string of the comparison
@@ -43,7 +39,7 @@ function posttrain.checkpoint(dir, method, seed)
   if method.kind ~= "none" then
     local row = ("%s/seed-%d/%s"):format(dir, seed, method.name)
     if not mid.exists(row .. "/result.json") then return nil end
-    local steps = read_json(row .. "/run/config.json").options.steps
+    local steps = rows.read(row .. "/run/config.json").options.steps
     path = ("%s/run/checkpoints/step-%d"):format(row, steps)
   end
   return mid.exists(path .. "/config.json") and path or nil
@@ -69,47 +65,15 @@ local function run_row(o, method, seed, checkpoint, dir)
   end
   local before = evaluate "before"
   local run = grpo(options.merged(o.grpo, {
-    model = model, tasks = o.tasks, seed = seed, out = dir .. "/run", progress = false,
+    model = model, tasks = o.tasks, seed = seed, out = dir .. "/run", progress = false, resume = true,
+    save_steps = math.max(1, (o.grpo.steps or 100) // 5), save_total_limit = 1,
   }))
-  run:step(run.T)
+  if run.t < run.T then run:step(run.T) end
   for t, metrics in ipairs(run.history) do rewards[t] = metrics.reward end
   return {
     method = method.name, seed = seed, checkpoint = checkpoint, before = before,
     after = evaluate "after", rewards = rewards, seconds = mid.clock() - started,
   }
-end
-
--- Numbers and words of the options, as text: what all rows of a table must have in common.
-local function settings(o)
-  local result = {
-    comparison = o.comparison, train_questions = #o.tasks, evaluated = #o.evaluated,
-  }
-  for _, part in ipairs { "grpo", "eval" } do
-    for name, value in pairs(o[part]) do
-      local kind = type(value)
-      if kind == "number" or kind == "string" or kind == "boolean" then
-        result[part .. "." .. name] = value
-      end
-    end
-  end
-  return mid.json.encode(result)
-end
-
--- A table of rows that were made differently would compare nothing.
-local function check_settings(o)
-  local path, now = o.out .. "/settings.json", settings(o)
-  if not mid.exists(path) then
-    mid.mkdir(o.out)
-    local file <close> = assert(io.open(path, "w"))
-    file:write(now, "\n")
-    return
-  end
-  local file <close> = assert(io.open(path))
-  local before = file:read "l"
-  if before ~= now then
-    error(("posttrain.run: the rows in '%s' were made with other options; choose another folder "
-      .. "for out, or remove it\n  then: %s\n  now:  %s"):format(o.out, before, now), 3)
-  end
 end
 
 --- Runs what is not there yet and returns all results: by method, one for each seed.
@@ -122,7 +86,10 @@ function posttrain.run(given)
       :format(o.comparison), 2)
   end
   tasks.grader(o.grpo.grade, "posttrain.run")
-  check_settings(o)
+  rows.check("posttrain.run", o.out, {
+    comparison = o.comparison, train_questions = #o.tasks, evaluated = #o.evaluated, grpo = o.grpo,
+    eval = o.eval,
+  })
   local results, count, list = {}, 0, {}
   for i, name in ipairs(o.methods or {}) do list[i] = methods.named(name) end
   if not o.methods then list = methods.list end
@@ -132,7 +99,7 @@ function posttrain.run(given)
       local title = ("%s, seed %d"):format(title_of(method), seed)
       if checkpoint then
         local dir = ("%s/seed-%d/%s"):format(o.out, seed, method.name)
-        local result = comparison.kept(dir, title, function()
+        local result = rows.kept(dir, title, function()
           return run_row(o, method, seed, checkpoint, dir)
         end)
         print(("%s: %.1f %% → %.1f %%, %.0f s"):format(title, 100 * result.before.accuracy,

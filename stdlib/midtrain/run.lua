@@ -78,6 +78,15 @@ local function assign(self, given, level)
   for name, value in pairs(values) do own[name], own.pending[name] = value, true end
 end
 
+-- Two processes in one folder would spoil each other's files.
+local function claim(name, out)
+  local other = mid.lock(out .. "/.lock")
+  if other then
+    error(("%s: process %d has a run in '%s'; end it, or choose another folder for out"):format(name, other,
+      out), 3)
+  end
+end
+
 ---@class midtrain.RunPolicy
 ---@field name string
 ---@field options table checked options
@@ -106,12 +115,14 @@ function run.new(policy)
   end
   if o.resume and not own.out then error(policy.name .. ": resume needs the run's folder, out", 2) end
   local is_there = own.out and mid.exists(own.out .. "/metrics.jsonl")
+  if is_there and o.resume then claim(policy.name, own.out) end
   if own.out and not (is_there and o.resume) then
     if is_there then
       error(("%s: '%s' already holds a run; go on with it (resume = true), choose another folder for "
         .. "out, or remove it"):format(policy.name, own.out), 2)
     end
     mid.mkdir(own.out)
+    claim(policy.name, own.out)
     journal.write(own.out .. "/config.json", {
       name = policy.name, version = mid.version, options = journal.settings(o),
       script = replay.script(),

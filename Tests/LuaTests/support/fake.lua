@@ -18,6 +18,7 @@ function fake.hold_termination() end
 function fake.hold_interrupts() end
 function fake.release_interrupts() end
 function fake.client() end
+function fake.lock() end
 function fake.is_unattended() return false end
 fake.traceback = debug.traceback
 function fake.screen() end
