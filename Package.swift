@@ -33,7 +33,8 @@ let package = Package(
     .executableTarget(
       name: "midtrain", dependencies: ["Script", "Text", "CReadline"], swiftSettings: native),
 
-    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: native),
+    .target(
+      name: "TestSupport", dependencies: ["Model"], path: "Tests/TestSupport", swiftSettings: native),
     .testTarget(name: "KernelsTests", dependencies: ["TestSupport", "Kernels"], swiftSettings: native),
     .testTarget(
       name: "TensorTests", dependencies: ["TestSupport", "Tensor", "Kernels"], swiftSettings: native),

@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import Script
+import TestSupport
 import Testing
 
 @Suite struct AttachTests {
@@ -178,8 +179,63 @@ import Testing
     #expect(process.terminationStatus == 143)
   }
 
+  /// Damaged messages, $MIDTRAIN_FUZZ_MESSAGES of them: none ends the process, holds it up, or changes what it learns.
+  @Test func messagesAreFuzzed() throws {
+    let home = Home()
+    let calm = try train(in: "calm", steps: 60, home)
+    try finish(calm, "calm", home)
+    let variables = ProcessInfo.processInfo.environment
+    let count = variables["MIDTRAIN_FUZZ_MESSAGES"].flatMap(Int.init) ?? 1000
+    let corpus = [
+      #"{"attach":true,"columns":80,"is_colored":true}"#, #"{"line":"run.t + 1"}"#, #"{"line":"if x then"}"#,
+      #"{"line":"?run.stop"}"#, #"{"complete":"run.le","before":"x = { "}"#,
+      #"{"set":[["budgt","9"],["lambda","x"]]}"#,
+      "\u{3}", "{}", #"{"line":7}"#,
+    ]
+    let words = [
+      "\n", "\u{3}", "\"", "{", "}", "[[", "]]", "\\u0000", "\\ud800", "null", "-1", "run", "(", "end", ":",
+    ]
+    let seed = variables["MIDTRAIN_FUZZ_SEED"].flatMap(UInt64.init) ?? 1
+    var (sent, runs) = (0, 0)
+    while sent < count {
+      runs += 1
+      let folder = "live\(runs)"
+      let process = try train(in: folder, steps: 60, home)
+      while sent < count, process.isRunning,
+        let client = try? UnixSocket.connect(in: home.path + "/\(folder)/.attach")
+      {
+        for _ in 0..<20 {
+          sent += 1
+          var mutator = Mutator(
+            number: seed &+ UInt64(sent) &* 0x9e37_79b9, corpus: corpus.map { Array($0.utf8) }, words: words,
+            head: 64,
+            kind: .json)
+          send(mutator.next() + [10], to: client)
+        }
+        // Answered or dropped before the next one comes.
+        send(Array(#"{"line":"6 * 7"}"#.utf8) + [10], to: client)
+        var answer = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
+        #expect(poll(&answer, 1, 20_000) == 1, "messages up to \(sent) are answered by nothing")
+        close(client)
+      }
+      try finish(process, folder, home)
+      for file in ["/metrics.jsonl", "/checkpoints/step-60/model.safetensors"] {
+        let (a, b) = (home.path + "/calm" + file, home.path + "/\(folder)" + file)
+        let isSame =
+          file.hasSuffix("jsonl")
+          ? try timelessMetrics(a) == timelessMetrics(b)
+          : FileManager.default.contentsEqual(atPath: a, andPath: b)
+        #expect(isSame, "\(file) after \(sent) messages")
+      }
+    }
+    print("fuzz: attach: \(sent) messages to \(runs) processes")
+  }
+
   private func send(_ text: String, to descriptor: Int32, line: Bool = true) {
-    let bytes = Array(text.utf8) + (line ? [10] : [])
+    send(Array(text.utf8) + (line ? [10] : []), to: descriptor)
+  }
+
+  private func send(_ bytes: [UInt8], to descriptor: Int32) {
     // Whoever is dropped gets an error here.
     _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
   }

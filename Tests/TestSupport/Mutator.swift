@@ -2,9 +2,8 @@
 // same for the same number on every machine.
 
 import Model
-import TestSupport
 
-struct Mutator {
+package struct Mutator {
   private var random: Random
   private let corpus: [[UInt8]]
   private let words: [[UInt8]]
@@ -13,14 +12,14 @@ struct Mutator {
   private let kind: Kind
 
   /// Where an input is JSON: it is also changed as such.
-  enum Kind {
+  package enum Kind {
     case bytes, json
     /// Eight bytes of length, JSON, data.
     case safetensors
   }
 
   /// - Parameter words: pieces of syntax that are put into inputs.
-  init(number: UInt64, corpus: [[UInt8]], words: [String], head: Int, kind: Kind) {
+  package init(number: UInt64, corpus: [[UInt8]], words: [String], head: Int, kind: Kind) {
     random = Random(number)
     self.corpus = corpus
     self.words = words.map { Array($0.utf8) }
@@ -29,7 +28,7 @@ struct Mutator {
   }
 
   /// A changed input.
-  mutating func next() -> [UInt8] {
+  package mutating func next() -> [UInt8] {
     var bytes = pick(corpus)
     if kind != .bytes, random.next() % 2 == 0 { bytes = changedJSON(bytes) }
     for _ in 0..<pick([0, 1, 1, 1, 2, 3, 8]) { change(&bytes) }
