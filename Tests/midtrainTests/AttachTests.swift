@@ -196,7 +196,7 @@ import Testing
       "\n", "\u{3}", "\"", "{", "}", "[[", "]]", "\\u0000", "\\ud800", "null", "-1", "run", "(", "end", ":",
     ]
     let seed = variables["MIDTRAIN_FUZZ_SEED"].flatMap(UInt64.init) ?? 1
-    var (sent, runs) = (0, 0)
+    var (sent, runs, clients, answered) = (0, 0, 0, 0)
     while sent < count {
       runs += 1
       let folder = "live\(runs)"
@@ -212,10 +212,10 @@ import Testing
             kind: .json)
           send(mutator.next() + [10], to: client)
         }
-        // Answered or dropped before the next one comes.
-        send(Array(#"{"line":"6 * 7"}"#.utf8) + [10], to: client)
-        var answer = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
-        #expect(poll(&answer, 1, 20_000) == 1, "messages up to \(sent) are answered by nothing")
+        // All that came before is done with when this is answered, or when the client is dropped.
+        send(Array("\u{3}\n".utf8) + Array(#"{"line":"6 * 7"}"#.utf8) + [10], to: client)
+        answered += try isAnswered(client) ? 1 : 0
+        clients += 1
         close(client)
       }
       try finish(process, folder, home)
@@ -228,7 +228,24 @@ import Testing
         #expect(isSame, "\(file) after \(sent) messages")
       }
     }
-    print("fuzz: attach: \(sent) messages to \(runs) processes")
+    #expect(answered > clients / 2, "\(answered) of \(clients)")
+    print(
+      "fuzz: attach: \(sent) messages, \(answered) of \(clients) clients answered to the end, \(runs) processes"
+    )
+  }
+
+  /// Whether the answer 42 comes, and not the end of the connection.
+  private func isAnswered(_ client: Int32) throws -> Bool {
+    var received: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      var descriptor = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
+      try #require(poll(&descriptor, 1, 20_000) == 1, "no answer")
+      let count = recv(client, &chunk, chunk.count, 0)
+      guard count > 0 else { return false }
+      received += chunk[..<count]
+      if received.firstRange(of: Array("42\\n".utf8)) != nil { return true }
+    }
   }
 
   private func send(_ text: String, to descriptor: Int32, line: Bool = true) {
