@@ -89,7 +89,7 @@ end
 function comparison.run(given)
   local o = options.check("comparison.run", given, specification)
   rows.check("comparison.run", o.out, {
-    start = o.start, docs = #o.docs, positions = #o.set, rmt = o.rmt, ntp = o.ntp, eval = o.eval,
+    docs = #o.docs, positions = #o.set.places, rmt = o.rmt, ntp = o.ntp, eval = o.eval,
     curve_every = o.curve_every,
   })
   local names, results = o.methods, {}
