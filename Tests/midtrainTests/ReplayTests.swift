@@ -1,5 +1,6 @@
 // Changes at random moments of a training run hold from the step that the journal says, and a replay repeats them all.
 import Foundation
+import Glibc
 import Testing
 
 @Suite struct ReplayTests {
@@ -55,6 +56,32 @@ import Testing
     let other = try midtrain(["replay", "live"], home: home)
     #expect(other.status == 1)
     #expect(other.errors.hasPrefix("midtrain: replay: the first difference is in live: step 7: loss is "))
+  }
+
+  /// A run that was ended is repeated as far as it went, whatever its script waits for.
+  @Test(arguments: ["run:start():wait()", "run:start()", "while run.t < run.T do run:step() end"])
+  func aRunThatWasEnded(_ way: String) throws {
+    let home = Home()
+    let script = try home.write(
+      tinyRun + """
+        local run = mid.rmt(mid.options.merged(tiny, {
+          steps = 100000, progress = false, reward = function(s) mid.sleep(0.001) return #s.ids end,
+        }))
+        \(way)
+        """, to: "run.lua")
+    let process = home.process(["run", script, "--out", "live"])
+    try process.run()
+    while (try? entries(home.path + "/live/metrics.jsonl").count) ?? 0 < 5 { usleep(5000) }
+    kill(process.processIdentifier, SIGTERM)
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 143)
+    let steps = try entries(home.path + "/live/metrics.jsonl").count
+    let replay = try midtrain(["replay", "live"], home: home)
+    #expect(replay.status == 0, "\(replay.errors)")
+    #expect(
+      replay.output.contains(
+        "\(steps) of \(steps) steps and 1 checkpoints compared\nreplay: equal to the bit"),
+      "\(replay.output)")
   }
 
   @Test func whatCannotBeRepeatedIsSaid() throws {

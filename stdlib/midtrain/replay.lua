@@ -8,8 +8,10 @@ local mid = require "midtrain.native"
 
 local replay = {}
 
--- While a replay goes on: the folders of its runs, by those of the runs that they repeat.
+-- While a replay goes on: the folders of its runs, by those of the runs that they repeat, and which of
+-- these have been repeated.
 local folders
+local repeated, runs = {}, {}
 
 --- What a new run is to know of the script that makes it; nil at the prompt.
 ---@return table?
@@ -22,6 +24,12 @@ function replay.script()
     path = path, text = file:read "a", settings = rawget(_G, "settings"),
     words = table.move(words, 1, #words, 1, {}),
   }
+end
+
+--- Notes a run that a replay makes.
+---@param run midtrain.Run
+function replay.note(run)
+  if folders then runs[#runs + 1] = run end
 end
 
 --- Where a run is to write: beside the run that it repeats, in a replay.
@@ -48,6 +56,38 @@ function replay.changes(out)
     end
   end
   return changes
+end
+
+--- How many steps a run is to repeat, which are fewer than it was to take if it was ended; nil outside of
+--- a replay, or if nothing is known.
+---@param out string? the folder of the run that is repeated
+---@return integer?
+function replay.recorded(out)
+  local path = folders and out and out .. "/metrics.jsonl"
+  return path and mid.exists(path) and #journal.read(path) or nil
+end
+
+--- Notes that a run has repeated its last step, having taken all that it was to take.
+---@param out string
+function replay.finish(out) repeated[out] = true end
+
+local conclude
+
+--- Ends the replay at the step at which a run was ended, when the others have repeated theirs; what the
+--- script did after that nobody knows.
+---@param out string
+function replay.reached(out)
+  repeated[out] = true
+  local function is_over()
+    for before in pairs(folders) do
+      if not repeated[before] and mid.exists(before .. "/metrics.jsonl") then return false end
+    end
+    return true
+  end
+  while not is_over() do mid.sleep(0.05) end
+  local problem = conclude(folders)
+  if problem then io.stderr:write("midtrain: ", problem, "\n") end
+  os.exit(problem and 1 or 0)
 end
 
 --- Makes the changes of one step.
@@ -126,6 +166,15 @@ local function compare(before, after)
   return difference or of_weights
 end
 
+-- Compares all runs; what is wrong as text.
+function conclude(made)
+  for before, after in pairs(made) do
+    local difference = mid.exists(before .. "/metrics.jsonl") and compare(before, after)
+    if difference then return ("replay: the first difference is in %s: %s"):format(before, difference) end
+  end
+  print "replay: equal to the bit"
+end
+
 --- Repeats the script that made a run, and compares everything that its runs wrote. An error names
 --- the first difference.
 ---@param dir string a run's folder
@@ -148,20 +197,16 @@ function replay.main(dir)
   if settings then settings.resume = nil end
   rawset(_G, "settings", settings)
   chunk(table.unpack(words))
+  for _, one in ipairs(runs) do
+    if one.status == "running" then one:wait() end
+  end
   local made = folders
   folders = nil
   if not made[dir] then
     error(("replay: the script made no run in '%s' this time"):format(dir), 0)
   end
-  local first
-  for before, after in pairs(made) do
-    if mid.exists(before .. "/metrics.jsonl") then
-      local difference = compare(before, after)
-      first = first or difference and ("%s: %s"):format(before, difference)
-    end
-  end
-  if first then error("replay: the first difference is in " .. first, 0) end
-  print "replay: equal to the bit"
+  local different = conclude(made)
+  if different then error(different, 0) end
 end
 
 --- `midtrain replay DIR`: what went wrong is a line, not a traceback.

@@ -106,7 +106,7 @@ function run.new(policy)
   local own = setmetatable({
     name = policy.name, policy = policy, specification = policy.specification,
     model = o.model, t = 0, T = o.steps, seed = o.seed, out = replay.folder(o.out),
-    changes = replay.changes(o.out),
+    changes = replay.changes(o.out), recorded = replay.recorded(o.out),
     status = "ready", history = history.new(), pending = {}, knobs = {}, previous = {}, fresh = {},
     noting = {}, timings = {}, logged = {}, unwritten = {}, num_tokens = 0,
   }, Run)
@@ -139,6 +139,7 @@ function run.new(policy)
     __newindex = function(self, name, value) assign(self, { [name] = value }, 3) end,
     __fields = own, __name = "Run", __tostring = function(self) return self:describe() end,
   })
+  replay.note(self)
   if own.out and o.attach then own.server = attach.serve(self, own.out) end
   return self
 end
@@ -223,6 +224,10 @@ local function advance(self, last, pausable)
         mid.sleep(0.02)
       else
         own.status = "running"
+        if own.t == own.recorded then
+          self:checkpoint()
+          replay.reached(own.policy.options.out)
+        end
         take_step(self)
         own.problem = health.problem(own)
         if own.problem then
@@ -235,6 +240,7 @@ local function advance(self, last, pausable)
       end
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
+    if own.t == own.T and own.changes then replay.finish(own.policy.options.out) end
   end, traced)
   local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
