@@ -14,6 +14,12 @@ package func screenSize() -> (columns: Int, rows: Int)? {
   return (size.ws_col > 0 ? Int(size.ws_col) : 80, size.ws_row > 0 ? Int(size.ws_row) : 24)
 }
 
+/// Ends the process while other threads may compute: the libraries' own clean-up would pull memory from under them.
+package func leave(_ status: Int32) -> Never {
+  fflush(nil)
+  _exit(status)
+}
+
 extension Registry {
   /// Time, files and folders, signals, memory, and what the engine runs on.
   package func addSystem() {
@@ -94,6 +100,15 @@ extension Registry {
         throw ScriptError("\(path): cannot remove: \(error.localizedDescription)")
       }
       return .none
+    }
+
+    function(
+      "exit",
+      "Ends the process at once, with what was written brought to its files; os.exit does so, too.",
+      [Parameter("status", "integer", "0 for success", default: .integer(0))], example: "-- mid.exit(1)"
+    ) { call in
+      let status = try call[1].integer(min: 0, max: 255)
+      leave(Int32(status))
     }
 
     function(

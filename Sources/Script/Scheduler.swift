@@ -156,6 +156,8 @@ package final class Scheduler {
     // What was caught and raised again says itself where it comes from.
     if !message.contains("\nstack traceback:\n") { message += state.traceback(of: job.lua, from: 0) }
     lua_resetthread(job.lua)
+    // Without the error, which would make it look suspended instead of dead.
+    lua_settop(job.lua, 0)
     job.status = job.isCancelled ? .cancelled : .failed
     guard !job.isCancelled else { return }
     job.failure = message

@@ -50,7 +50,9 @@ final class Prompt {
   }
 
   private var promptText: String {
-    if isAskingToLeave { return "A job is still running. Leave and stop it? [y/N] " }
+    if isAskingToLeave {
+      return "A job is still running. Leave and stop it? Runs with a folder are saved. [y/N] "
+    }
     return pending.isEmpty ? "> " : ">> "
   }
 
@@ -113,7 +115,10 @@ final class Prompt {
   private func take(_ line: String) {
     if isAskingToLeave {
       isAskingToLeave = false
-      isOver = line.lowercased().hasPrefix("y")
+      guard line.lowercased().hasPrefix("y") else { return }
+      // Ctrl-C here leaves at once.
+      protect { try state.run("require('midtrain.run').stop_all()", name: "=(leaving)") }
+      isOver = true
       return
     }
     if isTerminal { editor.remember(line) }

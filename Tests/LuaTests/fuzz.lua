@@ -177,7 +177,10 @@ local owners = {
 local entries = {}
 for _, entry in ipairs(mid.registry()) do
   -- They change how this process ends.
-  if not entry.name:find "termination" and not entry.name:find "_interrupts" then entries[#entries + 1] = entry end
+  local name = entry.name
+  if not (name:find "termination" or name:find "_interrupts" or name:find "exit$") then
+    entries[#entries + 1] = entry
+  end
 end
 
 local function receiver(name)

@@ -34,7 +34,7 @@ return {
   constant_and_none = function()
     check.equal(budget.constant(12)(3, 10), 12)
     check.equal(budget.none()(3, 10), nil)
-    check.raises(function() budget.constant(0) end, "between 1")
+    check.raises(function() budget.constant(0) end, "of 1 or more")
   end,
 
   -- ×0.5 while the average stays at 0.9 of its best, ×2 when it falls; smoothing ½, no fading.

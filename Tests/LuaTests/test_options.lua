@@ -39,8 +39,9 @@ return {
     check.raises(function() call {} end, "f: option 'docs' is required")
     check.raises(function() call { docs = "x" } end, "'docs' must be table, got string ('x')")
     check.raises(function() call { docs = {}, num_generations = 1.5 } end, "must be integer")
-    check.raises(function() call { docs = {}, temperature = -1 } end, "between 0 and inf")
-    check.raises(function() call { docs = {}, temperature = 0 / 0 } end, "between")
+    check.raises(function() call { docs = {}, temperature = -1 } end, "of 0 or more")
+    check.raises(function() call { docs = {}, temperature = 0 / 0 } end, "finite")
+    check.raises(function() call { docs = {}, temperature = math.huge } end, "finite")
     check.raises(function() call { docs = {}, loss_type = "gppo" } end,
       "one of grpo, dapo, got 'gppo'; did you mean 'grpo'?")
     check.raises(function() options.check("f", 3, specification) end, "table of options")

@@ -278,7 +278,7 @@ function tests.lambda_may_be_a_schedule()
   check.equal({ first.lambda, first.ntp_loss, second.lambda }, { 0.0, nil, 0.25 })
   check.near(second.loss, second.policy_loss + 0.25 * second.ntp_loss)
   run.lambda = function() return -1 end
-  check.raises(function() run:step() end, "lambda(t, T)", "between 0")
+  check.raises(function() run:step() end, "lambda(t, T)", "of 0 or more")
 end
 
 -- The stand-in predicts from the last token only, so what changes is the first token of each text,

@@ -63,7 +63,7 @@ end
 function tests.assignments_are_checked()
   local run = make()
   check.raises(function() run.widht = 5 end, "run: unknown option 'widht'; did you mean 'width'?")
-  check.raises(function() run.width = 0 end, "'width' must lie between 1")
+  check.raises(function() run.width = 0 end, "'width' must be a finite number of 1 or more")
   check.raises(function() run.shape = 4 end, "'shape' must be function, got number")
   check.raises(function() run.width = "4" end,
     "'width' must be integer or a function of (t, T, state), got string")
@@ -263,7 +263,7 @@ end
 function tests.what_a_schedule_gives_is_checked()
   local run, seen = make()
   for given, said in pairs {
-    [0] = "run: option 'width(t, T)' must lie between 1",
+    [0] = "run: option 'width(t, T)' must be a finite number of 1 or more",
     [1.5] = "run: option 'width(t, T)' must be integer, got number (1.5)",
     [print] = "run: option 'width(t, T)' must be integer, got function",
   } do

@@ -84,6 +84,26 @@ import Testing
         atPath: home.path + "/live" + weights, andPath: home.path + "/calm" + weights))
   }
 
+  /// What a client changes and what then fails is taken back, and the client is told; it cannot end the process either.
+  @Test func clientsDoNotEndTheRun() throws {
+    let home = Home()
+    let process = try train(in: "run", steps: 100_000, home)
+    let terminal = try PseudoTerminal(["attach", home.path + "/run"], home: home)
+    try terminal.expect("> ")
+    terminal.enter("run.budget = function() error 'bad' end;")
+    try terminal.expect("budget is again what it was")
+    terminal.enter("os.exit(0)")
+    try terminal.expect("os.exit would end the process that trains")
+    try terminal.expect("\n> ")
+    let set = try midtrain(["set", "run", "lambda=os.exit(4)"], home: home)
+    #expect(set.status == 1)
+    terminal.enter("run:wait(run.t + 3).status")
+    try terminal.expect("\nrunning\n> ")
+    kill(process.processIdentifier, SIGTERM)
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 143)
+  }
+
   @Test func onlyTheOwnerMayEnter() throws {
     let home = Home()
     let process = try train(in: "run", steps: 1_000_000, home)

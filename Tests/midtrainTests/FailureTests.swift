@@ -63,6 +63,20 @@ import Testing
     #expect(saved.count == 1, "\(saved)")
   }
 
+  /// os.exit while a thread of the engine computes.
+  @Test func exitsWhileARunTrains() throws {
+    let script = try home.write(
+      tinyRun + """
+        local run = mid.rmt(mid.options.merged(tiny, { steps = 100000, progress = false }))
+        run:start():wait(3)
+        os.exit(4)
+        """, to: "exits.lua")
+    for number in 0..<5 {
+      let outcome = try midtrain(["run", script, "--out", "exit\(number)"], home: home)
+      #expect(outcome.status == 4 && outcome.errors.isEmpty, "\(outcome.errors)")
+    }
+  }
+
   private func runCalmly() throws {
     let outcome = try run("calm", every: 5)
     #expect(outcome.status == 0, "\(outcome.errors)")

@@ -112,7 +112,7 @@ import Testing
     terminal.enter("run.status .. run.t")
     try terminal.expect("\nfailed3\n> ")
     terminal.enter("run.lambda = 'x'")
-    try terminal.expect("option 'lambda' must be number or function, got string (\'x\')")
+    try terminal.expect("option 'lambda' must be number or a function of (t, T, state), got string (\'x\')")
     terminal.enter("run.lambda = 0.1 run:resume():wait() print(run.status .. run.t)")
     try terminal.expect("\ndone30\n> ")
   }
@@ -123,7 +123,7 @@ import Testing
     terminal.enter("run = new 'first'; run:start();")
     try terminal.expect("> ")
     terminal.control("d")
-    try terminal.expect("Leave and stop it? [y/N] ")
+    try terminal.expect("Leave and stop it? Runs with a folder are saved. [y/N] ")
     terminal.enter("n")
     try terminal.expect("\n> ")
     terminal.enter("run:wait(run.t + 2).status")
@@ -131,5 +131,58 @@ import Testing
     terminal.control("d")
     terminal.enter("y")
     #expect(terminal.exitStatus() == 0)
+    let saved = try FileManager.default.contentsOfDirectory(atPath: home.path + "/first/checkpoints")
+    #expect(saved.count == 1 && saved[0].hasPrefix("step-"), "\(saved)")
+  }
+
+  /// While a run is paused, a step that fails or is interrupted leaves it paused, and it goes on and saves as before.
+  @Test func stepsThatFailWhilePaused() throws {
+    let home = Home()
+    let terminal = try prompt(home)
+    terminal.enter("run = new('first', { steps = 12, save_steps = 1 }); run:start():pause();")
+    try terminal.expect("> ")
+    terminal.enter("run.budget = function() error 'oops' end run:step()")
+    try terminal.expect("oops")
+    try terminal.expect("\n> ")
+    terminal.enter("run.status")
+    try terminal.expect("\npaused\n> ")
+    terminal.enter(
+      "run.reward_instructions, run.budget = 0, 9 run.reward = function() while true do end end;")
+    try terminal.expect("> ")
+    terminal.enter("io.write 'go\\n' run:step(5)")
+    try terminal.expect("\ngo\n")
+    terminal.control("c")
+    try terminal.expect("interrupted")
+    try terminal.expect("\n> ")
+    terminal.enter("run.status")
+    try terminal.expect("\npaused\n> ")
+    terminal.enter(
+      "run.reward = function(s) return #s.ids end run:resume():wait() print(run.status .. run.t)")
+    try terminal.expect("\ndone12\n> ")
+  }
+
+  /// A reward without end in the background: Ctrl-C, pressed twice, ends the step, and the run can be mended.
+  @Test func aStepWithoutEndInTheBackground() throws {
+    let home = Home()
+    let terminal = try prompt(home)
+    terminal.enter("run = new('first', { steps = 9, reward_instructions = 0 }); run:step(2);")
+    try terminal.expect("> ")
+    terminal.enter("run.reward = function() io.write 'endless\\n' while true do end end run:start();")
+    try terminal.expect("endless\n")
+    terminal.control("c")
+    // Two signals at once would be one.
+    usleep(100_000)
+    terminal.control("c")
+    try terminal.expect("interrupted")
+    try terminal.expect("> ")
+    terminal.enter("run.status .. run.t")
+    try terminal.expect("\nfailed2\n> ")
+    terminal.enter(
+      "run.reward = function(s) return #s.ids end run:resume():wait() print(run.status .. run.t)")
+    try terminal.expect("\ndone9\n> ")
+    // A schedule without end ends by itself.
+    terminal.enter(
+      "two = new('second', { budget = function() while true do end end }); print(pcall(two.step, two))")
+    try terminal.expect("is there a loop without end?")
   }
 }

@@ -83,6 +83,12 @@ function mid.rename(from, to) end
 ---@param path string
 function mid.remove(path) end
 
+--- Ends the process at once, with what was written brought to its files; os.exit does so, too.
+---
+---     -- mid.exit(1)
+---@param status? integer 0 for success
+function mid.exit(status) end
+
 --- Holds SIGTERM, and Ctrl-C where there is no prompt, until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process when its work is saved. A second signal ends it at once.
 ---
 ---     mid.hold_termination()
@@ -635,6 +641,9 @@ mid.chain_tasks = require "midtrain.chain_tasks"
 
 --- reinforcement mid-training
 mid.rmt = require "midtrain.rmt"
+
+--- rows of a table that are made once and kept
+mid.rows = require "midtrain.rows"
 
 --- settings that change while a run trains
 mid.knobs = require "midtrain.knobs"

@@ -95,7 +95,7 @@ function functions.comment(f)
       text[#text + 1] = line
     end
   end
-  found.name, found.signature = name_in(head, info.source), head:match "%b()" or "(…)"
+  found.name, found.signature = name_in(head, info.source), (head:match "%b()" or "(…)"):gsub("^%(self,?%s*", "(")
   found.text = table.concat(text, "\n")
   return found
 end

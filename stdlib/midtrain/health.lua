@@ -130,9 +130,17 @@ function health.problem(own)
     first = first - 1
   end
   if not limit or limit == 0 or own.t - first < limit then return nil end
+  local cure = "Change what makes them so (learning_rate, reward, loss), then go on"
+  for name, weights in pairs(own.model.parameters and own.model:parameters() or {}) do
+    if not health.is_finite(weights:sum():item()) then
+      cure = ("The weights themselves are not finite (%s): go back to a checkpoint from before (%s)")
+        :format(name, own.out and 'resume = "' .. own.out .. '/checkpoints/step-N"' or "run:save makes them")
+      break
+    end
+  end
   return ("run: paused after step %d: loss, gradient or log-probabilities of %d steps in a row were not "
-    .. "finite%s. Change what makes them so (learning_rate, reward, loss), then go on"):format(own.t,
-    own.t - first, own.out and "; their batches are in " .. own.out .. "/skipped" or "")
+    .. "finite%s. %s"):format(own.t, own.t - first,
+    own.out and "; their batches are in " .. own.out .. "/skipped" or "", cure)
 end
 
 return health

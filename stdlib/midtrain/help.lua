@@ -189,7 +189,7 @@ local function run_page(value)
     if option.knob then knobs[name] = option end
   end
   local methods = entries_of(debug.getmetatable(fields).__index, "run:")
-  local lines = { list("A run; help \"run.start\" tells more.", methods) }
+  local lines = { list("A run; ?run:start tells more.", methods) }
   option_lines(knobs, lines)
   return table.concat(lines, "\n")
 end
@@ -223,6 +223,13 @@ local function variable_page(topic, environment)
   return type(value) == "function" and source_page(value, topic) or nil
 end
 
+-- What `run:start` stands for, whatever variable holds a run.
+local function method_page(topic)
+  local name = topic:match "^run[.:]([%a_][%w_]*)$"
+  local method = name and require("midtrain.run").methods[name]
+  return method and source_page(method, "run:" .. name) or nil
+end
+
 local function pages_named(name)
   local found = {}
   for _, entry in ipairs(help.entries()) do
@@ -241,7 +248,8 @@ function help.text(topic, environment)
   if kind == "function" then
     local entry = functions.entry(topic)
     return entry and page(entry) or source_page(topic)
-      or functions.title(topic) .. "\n  There is no comment (---) above it."
+      or functions.title(topic) .. (functions.lines(topic) and "\n  There is no comment (---) above it."
+        or "\n  Nothing is known of it. A method is asked for by name: ?model:generate")
   end
   local type_name = kind == "userdata" and getmetatable(topic)
   if type(type_name) == "string" then return list(type_name .. "; ?name tells more.", help.members(type_name)) end
@@ -251,7 +259,8 @@ function help.text(topic, environment)
   end
   if kind ~= "string" then return "A " .. kind .. "; help knows functions, objects and names." end
 
-  local text = library_page(topic) or variable_page(topic, environment) or pages_named(topic)
+  local text = library_page(topic) or variable_page(topic, environment) or method_page(topic)
+    or pages_named(topic)
   if text then return text end
   local members = help.members(topic)
   if #members > 0 then return list(topic .. "; ?name tells more.", members) end

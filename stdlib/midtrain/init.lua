@@ -62,6 +62,7 @@ local modules = {
   reward = "match and length rewards",
   rmt = "reinforcement mid-training",
   rollout = "options of sampling",
+  rows = "rows of a table that are made once and kept",
   run = "what every training run shares",
   schedule = "learning rates over a run",
   scoring = "from rollouts to advantages and metrics",
@@ -89,5 +90,17 @@ setmetatable(mid, {
   -- For completion and help, which look without loading.
   __modules = modules,
 })
+
+if mid.exit then
+  -- A thread of the engine may compute, and who types at `midtrain attach` did not start the process.
+  function os.exit(status)
+    if mid.client() then
+      error("os.exit would end the process that trains; Ctrl-D leaves it, run:stop() ends the run", 2)
+    end
+    local progress = package.loaded["midtrain.progress"]
+    if progress then progress.finish() end
+    mid.exit(type(status) == "number" and status or status == false and 1 or 0)
+  end
+end
 
 return mid

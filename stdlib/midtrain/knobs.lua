@@ -4,7 +4,9 @@
 -- Fields of a run: knobs holds the values in force, pending names those assigned since the last step,
 -- previous what was in force before a knob's last change, fresh the knobs that changed with this step.
 
+local guard = require "midtrain.guard"
 local journal = require "midtrain.journal"
+local mid = require "midtrain.native"
 local options = require "midtrain.options"
 
 local knobs = {}
@@ -27,7 +29,9 @@ function knobs.checked(own, name, value, level)
     end
     error(options.unknown("run", name, known), level)
   end
-  return options.value("run", name, value, option, level)
+  -- No tail call: levels are counted from here.
+  local checked = options.value("run", name, value, option, level)
+  return checked
 end
 
 -- Puts a value into force at the step that is to be taken, and writes it down.
@@ -50,21 +54,39 @@ function knobs.apply(own)
   own.fresh = names
   for _, name in ipairs(names) do
     -- Nil is a value, too.
-    own.previous[name] = { value = own.knobs[name] }
+    local client = own.pending[name]
+    own.previous[name] = { value = own.knobs[name], client = client ~= true and client or nil }
     change(own, name, own[name])
     own.pending[name] = nil
   end
 end
 
--- A function that leaves its knob's name in `own.calling` if it fails.
+-- Lua instructions that a schedule may take for a step.
+local schedule_instructions = 10000000
+
+local function succeeded(ok, ...)
+  if not ok then error(..., 0) end
+  return ...
+end
+
+-- A function that leaves its knob's name in `own.calling` if it fails, or takes for ever. Rewards have a
+-- limit of their own, the option reward_instructions.
 local function noting(own, name, f)
   local function returned(...)
     own.calling = nil
     return ...
   end
+  if name == "reward" then
+    return function(...)
+      own.calling = name
+      return returned(f(...))
+    end
+  end
+  -- Its own lines belong into a traceback.
+  local function traced(...) return succeeded(xpcall(f, guard.traced, ...)) end
   return function(...)
     own.calling = name
-    return returned(f(...))
+    return returned(succeeded(guard.call(schedule_instructions, traced, ...)))
   end
 end
 
@@ -101,22 +123,31 @@ local function suspects(own, message)
   return own.fresh
 end
 
---- Takes back what made a step fail, if a change did; true when there is something else to try.
+-- Tells whoever made a change through `midtrain attach`, unless they have gone.
+local function tell(client, text)
+  if client then pcall(client.send, client, mid.json.encode { output = text .. "\n" }) end
+end
+
+--- Takes back what made a step fail, if a change did; true when there is something else to try. What a
+--- client changed, who may be gone, is taken back in any case; everything else if that is wanted.
 ---@param own table
 ---@param message string the error
+---@param is_wanted boolean
 ---@return boolean
-function knobs.fall_back(own, message)
+function knobs.fall_back(own, message, is_wanted)
   local names, found = suspects(own, message), false
   for _, name in ipairs(names) do
     local previous = own.previous[name]
-    if previous then
+    if previous and (is_wanted or previous.client) then
       own.previous[name], found = nil, true
       change(own, name, previous.value, message)
-      print(("run: step %d failed, %s is again what it was: %s"):format(own.t + 1, name,
-        message:match "[^\n]*"))
+      local text = ("run: step %d failed, %s is again what it was: %s"):format(own.t + 1, name,
+        message:match "[^\n]*")
+      print(text)
+      tell(previous.client, text)
     end
   end
-  own.fresh = {}
+  if found then own.fresh = {} end
   return found
 end
 

@@ -14,6 +14,7 @@ local options = {}
 ---  constant schedule) becomes what the code uses
 ---@field knob boolean? may be assigned while a run trains (see run.lua), also a schedule: a function
 ---  of (t, T, state) that gives the value of each step
+---@field expected string? what is accepted, in words, where `convert` takes more than the types say
 ---@field doc string?
 
 --- Number of single-character insertions, deletions, substitutions and swaps between two names.
@@ -125,15 +126,17 @@ function options.value(where, name, value, option, level)
   end
   if not matched then
     error(("%s: option '%s' must be %s%s, got %s (%s)"):format(where, name,
-      table.concat(types, " or "),
+      option.expected or table.concat(types, " or "),
       options.is_scheduled(option) and " or a function of (t, T, state)" or "", type(value),
       show(value)), level)
   end
   if type(value) == "number" then
-    local low, high = option.min or -math.huge, option.max or math.huge
-    if not (value >= low and value <= high) then
-      error(("%s: option '%s' must lie between %s and %s, got %s")
-        :format(where, name, low, high, value), level)
+    local low, high = option.min, option.max
+    if value ~= value or math.abs(value) == math.huge or low and value < low or high and value > high then
+      local range = low and high and ("lie between %s and %s"):format(low, high)
+        or low and ("be a finite number of %s or more"):format(low)
+        or high and ("be a finite number of at most %s"):format(high) or "be a finite number"
+      error(("%s: option '%s' must %s, got %s"):format(where, name, range, value), level)
     end
   end
   if option.choices and type(value) == "string" then

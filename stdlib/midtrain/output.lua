@@ -2,6 +2,7 @@
 -- since a line is being typed; what is written for a client of this process goes to the client.
 
 local mid = require "midtrain.native"
+local terminal = require "midtrain.terminal"
 
 local output = {}
 
@@ -12,8 +13,7 @@ local function is_taken(text)
   local client = mid.client()
   if client then
     -- A client that has gone gets nothing, and nobody else does either.
-    client:send(mid.json.encode { output = utf8.len(text) and text
-      or text:gsub("[\x80-\xff]", "\u{FFFD}") })
+    client:send(mid.json.encode { output = terminal.valid(text) })
     return true
   end
   for _, observe in ipairs(observers) do observe(text) end

@@ -85,10 +85,14 @@ function repl.compile(text, name)
     local help_code = ("require('midtrain.repl').help(%q, _ENV)"):format(topic)
     return mid.compile(help_code, name, text), nil, is_silent
   end
-  local f, _, is_beginning = mid.compile("return " .. text, name, text)
-  if f then return f, nil, is_silent end
-  local code = text:gsub("^%s*=", "return ", 1)
-  local g, problem, is_incomplete = mid.compile(code, name)
+  local expression = text:gsub("^%s*=", "", 1):gsub(is_silent and ";[^;]*$" or "^$", "")
+  local f, _, is_beginning = mid.compile("return " .. expression, name, text)
+  if f then
+    -- A call that is returned would leave no line of the person's in tracebacks; one that is passed on does.
+    local passed = "return (function(...) return ... end)(" .. expression .. "\n)"
+    return mid.compile(passed, name, text) or f, nil, is_silent
+  end
+  local g, problem, is_incomplete = mid.compile(text, name)
   if not g and (is_incomplete or is_beginning) then problem = nil end
   return g, problem, is_silent
 end

@@ -19,9 +19,11 @@ function replay.script()
   local words = rawget(_G, "arg")
   local path = words and words[0]
   local file <close> = path and io.open(path)
-  if not file then return nil end
+  local text = file and file:read "a"
+  -- At the prompt it is the program itself.
+  if not text or text:find "^\127ELF" then return nil end
   return {
-    path = path, text = file:read "a", settings = rawget(_G, "settings"),
+    path = path, text = text, settings = rawget(_G, "settings"),
     words = table.move(words, 1, #words, 1, {}),
   }
 end
@@ -38,6 +40,8 @@ end
 function replay.folder(out)
   if not folders or not out then return out end
   folders[out] = out .. "-replay"
+  -- What an earlier replay left.
+  if mid.exists(folders[out] .. "/config.json") then mid.remove(folders[out]) end
   return folders[out]
 end
 

@@ -37,10 +37,12 @@ local specification = options.merged(shared, {
 
   budget = {
     "function", default = budget.exponential(), knob = true, doc = "B_t; or a number",
+    expected = "a number or a function of (t, T, state)",
     convert = function(v) return type(v) == "number" and budget.constant(v) or v end,
   },
   curriculum = {
     "function", default = curriculum.paper(), knob = true, doc = "p_t; or three probabilities",
+    expected = "three probabilities or a function of (t, T, state)",
     convert = function(v) return type(v) == "table" and curriculum.constant(v) or v end,
   },
   reward = { "function", default = reward.rmt(), knob = true, doc = "r of a sample" },

@@ -7,6 +7,7 @@
 
 local attach = require "midtrain.attach"
 local checkpoint = require "midtrain.checkpoint"
+local guard = require "midtrain.guard"
 local health = require "midtrain.health"
 local history = require "midtrain.history"
 local journal = require "midtrain.journal"
@@ -26,6 +27,9 @@ local watch = require "midtrain.watch"
 local run = {}
 
 local fields = proxy.fields
+
+-- All runs that somebody still holds.
+local live = setmetatable({}, { __mode = "k" })
 
 ---@class midtrain.Run
 ---@field t integer steps taken
@@ -72,10 +76,12 @@ run.specification = options.merged(checkpoint.specification, health.specificatio
 -- Assigns all knobs or none; errors blame a stack level, 0 nobody.
 local function assign(self, given, level)
   local own, values = fields(self), {}
-  for name, value in pairs(given) do values[name] = knobs.checked(own, name, value, level == 0 and 0 or level + 1) end
+  for name, value in pairs(given) do
+    values[name] = knobs.checked(own, name, value, level == 0 and 0 or level + 1)
+  end
   -- In a replay what the script, a file or a prompt changes is in the journal, with its step.
   if own.changes then return end
-  for name, value in pairs(values) do own[name], own.pending[name] = value, true end
+  for name, value in pairs(values) do own[name], own.pending[name] = value, mid.client() or true end
 end
 
 -- Two processes in one folder would spoil each other's files.
@@ -140,14 +146,9 @@ function run.new(policy)
     __fields = own, __name = "Run", __tostring = function(self) return self:describe() end,
   })
   replay.note(self)
+  live[self] = true
   if own.out and o.attach then own.server = attach.serve(self, own.out) end
   return self
-end
-
--- For xpcall: the calls that led to an error, once.
-local function traced(message)
-  local is_traced = type(message) == "string" and message:find("\nstack traceback:\n", 1, true)
-  return is_traced and message or mid.traceback(message, 2)
 end
 
 -- The policy's part of a step, tried again without a change that made it fail, if that is wanted.
@@ -159,10 +160,11 @@ local function attempt(self)
     local ok, result = xpcall(function()
       own.in_force = knobs.in_force(own)
       return own.policy.step(self, own.in_force, own.t)
-    end, traced)
+    end, guard.traced)
     if ok then return result end
-    local is_again = own.in_force.on_error == "fallback" and not own.has_updated
-    if not is_again or not knobs.fall_back(own, result) then error(result, 0) end
+    local is_again = not own.has_updated
+      and knobs.fall_back(own, result, own.in_force.on_error == "fallback")
+    if not is_again then error(result, 0) end
   end
 end
 
@@ -212,6 +214,7 @@ local function advance(self, last, pausable)
   local own = fields(self)
   -- In this order: an interrupt may come between two assignments, and see fields().
   own.thread = coroutine.running()
+  if pausable then own.job_thread = own.thread end
   own.status, own.error = "running", nil
   mid.hold_termination()
   local held <close> = setmetatable({}, { __close = mid.release_termination })
@@ -241,7 +244,7 @@ local function advance(self, last, pausable)
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
     if own.t == own.T and own.changes then replay.finish(own.policy.options.out) end
-  end, traced)
+  end, guard.traced)
   local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
   if ok and signal and holders == 1 then
@@ -252,6 +255,10 @@ local function advance(self, last, pausable)
   if own.policy.options.progress then progress.finish() end
   if not ok then
     own.status, own.error, own.is_stepping = "failed", message, false
+    if pausable then
+      print(("%s: halted before step %d%s; mend what is wrong, then run:resume()"):format(own.name,
+        own.t + 1, own.out and " of " .. own.out or ""))
+    end
     -- What was learned up to here is not lost with the process. An interrupt stops this, too.
     if own.t > 0 and not own.has_updated then pcall(self.checkpoint, self) end
     error(message, 0)
@@ -259,7 +266,10 @@ local function advance(self, last, pausable)
 end
 
 local function check_can_start(own, verb)
-  if own.t >= own.T and own.status ~= "failed" then error(("run: all %d steps are done"):format(own.T), 3) end
+  if own.t >= own.T and own.status ~= "failed" then
+    error(("run: all %d steps are done%s"):format(own.T, own.out
+      and "; to train longer, make it again with more steps, out and resume = true" or ""), 3)
+  end
   if own.status == "running" then
     error(("run: cannot %s while it trains; pause it first"):format(verb), 3)
   end
@@ -292,17 +302,18 @@ function Run:step(count)
   check_can_start(own, "step")
   local before, thread = own.status, own.thread
   if before ~= "paused" then own.job = nil end
-  local last = math.min(own.T, own.t + (count or 1))
+  count = options.value("run:step", "count", count or 1, { "integer", min = 1 })
+  local last = math.min(own.T, own.t + count)
   own.stopping, own.is_inline = false, not coroutine.isyieldable()
-  if own.is_inline then
-    -- A coroutine of its own tells afterwards whether it was interrupted.
-    local ok, message = pcall(coroutine.wrap(advance), self, last, false)
-    if not ok then error(message, 0) end
-  else
-    advance(self, last, false)
-  end
-  own.status = own.t >= own.T and "done" or before == "paused" and "paused" or "ready"
+  -- A coroutine of its own tells afterwards whether it was interrupted.
+  local ok, message = pcall(own.is_inline and coroutine.wrap(advance) or advance, self, last, false)
   own.thread = thread
+  if before == "paused" then
+    own.status = own.t >= own.T and "done" or "paused"
+  elseif ok then
+    own.status = own.t >= own.T and "done" or "ready"
+  end
+  if not ok then error(message, 0) end
   return own.metrics
 end
 
@@ -322,11 +333,11 @@ function Run:pause()
   return self
 end
 
---- Goes on after a pause, or after an error whose cause is mended: with the step that failed.
+--- Goes on after a pause or a stop, or after an error whose cause is mended: with the step that failed.
 ---@return midtrain.Run
 function Run:resume()
   local own = fields(self)
-  if own.status == "failed" then return self:start() end
+  if own.status == "failed" or own.status == "stopped" then return self:start() end
   own.pausing, own.problem = false, nil
   if own.status == "paused" then own.status = "running" end
   return self
@@ -441,6 +452,20 @@ end
 -- What a policy's step calls, and how people look at a run.
 for _, methods in ipairs { training, views } do
   for name, method in pairs(methods) do Run[name] = method end
+end
+
+--- What every run can do, by name.
+run.methods = Run
+
+--- Ends every run that trains or is paused at its next step boundary, with a checkpoint.
+function run.stop_all()
+  for one in pairs(live) do
+    local own = fields(one)
+    if own.status == "running" or own.status == "paused" then
+      one:stop()
+      if own.out then print(("run: step %d of %s is saved"):format(own.t, own.out)) end
+    end
+  end
 end
 
 return run

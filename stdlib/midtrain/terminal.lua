@@ -65,13 +65,25 @@ function terminal.shade(text, background)
   return ("\27[48;5;%d;38;5;%dm%s\27[0m"):format(background, light and 16 or 231, text)
 end
 
+--- Text in which bytes that are no character are replaced by one that says so.
+---@param text string
+---@return string
+function terminal.valid(text)
+  local parts, first = {}, 1
+  while true do
+    local length, wrong = utf8.len(text, first)
+    parts[#parts + 1] = text:sub(first, length and #text or wrong - 1)
+    if length then return table.concat(parts) end
+    parts[#parts + 1], first = "\u{FFFD}", wrong + 1
+  end
+end
+
 --- A token's text on one line, whatever is in it. `newline` stands for the end of a line.
 ---@param text string
 ---@param newline string? \n
 ---@return string
 function terminal.visible(text, newline)
-  text = utf8.len(text) and text or text:gsub("[\x80-\xff]", "\u{FFFD}")
-  return (text:gsub("\n", newline or "\\n"):gsub("\t", "\\t"):gsub("%c", "·"))
+  return (terminal.valid(text):gsub("\n", newline or "\\n"):gsub("\t", "\\t"):gsub("%c", "·"))
 end
 
 return terminal

@@ -5,6 +5,7 @@ local health = require "midtrain.health"
 local options = require "midtrain.options"
 local plot = require "midtrain.plot"
 local progress = require "midtrain.progress"
+local proxy = require "midtrain.proxy"
 local report = require "midtrain.report"
 
 local views = {}
@@ -43,9 +44,10 @@ end
 --- Shows completions of the last step: what was predicted, what was true, what it earned.
 ---@param count integer? 4
 function views.samples(self, count)
+  count = options.value("run:samples", "count", count or 4, { "integer", min = 1 })
   local logged = self.logged["completions.jsonl"] or self.logged["samples.jsonl"]
   if not logged then return print "no step was taken yet, or none that samples" end
-  print(describe(logged, count or 4))
+  print(describe(logged, count))
 end
 
 -- A metric over the steps of a run.
@@ -55,18 +57,25 @@ local function series(one, name, title)
   return { name = title, values = values }
 end
 
+-- Refuses a name that no step of these runs has measured.
+local function check_metric(where, name, runs)
+  local known = {}
+  for _, one in ipairs(runs) do
+    for _, metrics in ipairs(one.history) do
+      for metric in pairs(metrics) do known[metric] = true end
+    end
+  end
+  if next(known) and not known[name] then error(options.unknown(where, name, known, "metric"), 3) end
+end
+
 --- Plots metrics over the steps, in the terminal or as a file.
 ---@param names string[]|string
 ---@param given table? options of mid.plot, such as { file = "reward.png" }
 function views.plot(self, names, given)
-  local known, list = {}, {}
-  for _, metrics in ipairs(self.history) do
-    for name in pairs(metrics) do known[name] = true end
-  end
+  local list = {}
+  options.value("run:plot", "given", given, { "table" })
   for i, name in ipairs(type(names) == "table" and names or { names or "reward" }) do
-    if next(known) and not known[name] then
-      error(options.unknown("run:plot", name, known, "metric"), 2)
-    end
+    check_metric("run:plot", name, { self })
     list[i] = series(self, name, name)
   end
   plot(list, options.merged({ x_label = "step" }, given or {}))
@@ -79,7 +88,9 @@ options.takes(views.plot, plot.specification)
 ---@param given table? options of mid.plot
 function views.compare(self, other, name, given)
   name = name or "reward"
-  plot({ series(self, name, "this"), series(other, name, "other") },
+  local mine, others = self.out or "this", proxy.fields(other).out or "other"
+  check_metric("run:compare", name, { self, other })
+  plot({ series(self, name, mine), series(other, name, others) },
     options.merged({ x_label = "step", title = name }, given or {}))
 end
 options.takes(views.compare, plot.specification)

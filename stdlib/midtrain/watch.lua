@@ -1,7 +1,12 @@
 -- A file that steers a run: it returns a table of knobs, and is read again before a step when its
 -- text has changed. What does not compile, fails, or is refused changes nothing and is said once.
 
+local guard = require "midtrain.guard"
+
 local watch = {}
+
+-- Lua instructions that a file may take.
+local instructions = 10000000
 
 local function text_of(path)
   local file <close> = io.open(path)
@@ -19,7 +24,7 @@ function watch.update(watched, set)
   watched.text = text
   local chunk, problem = load(text, "@" .. watched.path)
   local ok, knobs = false, problem
-  if chunk then ok, knobs = pcall(chunk) end
+  if chunk then ok, knobs = guard.call(instructions, chunk) end
   if ok and type(knobs) ~= "table" then
     ok, knobs = false, "it must return a table of settings, such as { budget = 200 }"
   end
