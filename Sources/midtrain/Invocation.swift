@@ -171,6 +171,6 @@ struct Invocation {
       -i         go on with a prompt
       -v, --version   -h, --help
     environment: MIDTRAIN_STDLIB (folder of the Lua library), MIDTRAIN_HISTORY, MIDTRAIN_MODELS, HF_TOKEN, LUA_INIT,
-      NO_COLOR
+      NO_COLOR; a prompt begins with ~/.midtrainrc.lua and keeps its history in ~/.midtrain_history
     """
 }

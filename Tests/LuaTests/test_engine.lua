@@ -33,6 +33,11 @@ end
 
 local tests = {}
 
+function tests.documents_that_leave_no_room_are_refused_at_once()
+  check.raises(function() rmt { docs = { docs[1]:rep(20) } } end,
+    "leave no room for an answer in the model's context of 512", "set max_document_length to")
+end
+
 function tests.entropies_belong_to_the_tokens()
   local model = mid.load(path)
   local ids = model.tokenizer:encode(docs[1])

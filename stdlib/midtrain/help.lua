@@ -120,6 +120,10 @@ local function option_lines(specification, lines)
     lines[#lines + 1] = text .. (option.knob and "  · knob" or "")
     has_knobs = has_knobs or option.knob
   end
+  local text = table.concat(lines, "\n")
+  if text:find("[K", 1, true) or text:find("[D", 1, true) then
+    lines[#lines + 1] = "      ([K]: as a paper has it, [D]: our default where none says)"
+  end
   if has_knobs then
     lines[#lines + 1] = "      (knob: can be assigned while it runs, from the next step on; what is no function, also as a"
     lines[#lines + 1] = "      function of (t, T, state) that gives each step's value)"

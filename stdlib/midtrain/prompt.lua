@@ -97,6 +97,23 @@ function Prompt:tail()
   return self.tail_ids
 end
 
+--- Errors if the longest document and what stands around it leave no room for an answer in the model's
+--- context.
+---@param where string named in the error
+---@param model table
+---@param documents integer[][]
+function Prompt:check_room(where, model, documents)
+  local size = model.config and model.config.max_position_embeddings
+  if not size then return end
+  local longest, frame = 0, #self:head(1000) + #self:tail()
+  for _, ids in ipairs(documents) do longest = math.max(longest, #ids) end
+  if longest + frame < size then return end
+  local most = (size - frame) // 2
+  error(("%s: a document of %d tokens and the prompt's %d leave no room for an answer in the model's context of "
+    .. "%d; %s"):format(where, longest, frame, size, most > 1 and ("set max_document_length to %d, say"):format(most)
+    or "use shorter instructions (prompt) or another model"), 3)
+end
+
 --- The prompt as text, to look at.
 ---@param context string
 ---@param budget integer?

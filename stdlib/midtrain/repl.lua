@@ -89,7 +89,8 @@ function repl.compile(text, name)
   local f, _, is_beginning = mid.compile("return " .. expression, name, text)
   if f then
     -- A call that is returned would leave no line of the person's in tracebacks; one that is passed on does.
-    local passed = "return (function(...) return ... end)(" .. expression .. "\n)"
+    local close = expression:find("--", 1, true) and "\n)" or ")"
+    local passed = "return (function(...) return ... end)(" .. expression .. close
     return mid.compile(passed, name, text) or f, nil, is_silent
   end
   local g, problem, is_incomplete = mid.compile(text, name)

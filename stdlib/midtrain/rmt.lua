@@ -140,6 +140,7 @@ function rmt.new(given)
     documents = ids, prompt = prompts.new(o.model.tokenizer, o.prompt),
     reference_model = o.reference_model, log_completions = o.log_completions,
   }
+  self.prompt:check_room("mid.rmt", o.model, ids)
   -- Once, before anything is learned; in the first step, so that the prompt stays live meanwhile.
   function self.make_sampler()
     local H = o.entropies or entropy.documents(o.entropy_model or o.model, ids,
