@@ -273,7 +273,12 @@ function help.text(topic, environment)
     if (entry.name .. " " .. entry.doc):lower():find(topic:lower(), 1, true) then similar[#similar + 1] = entry end
   end
   if #similar > 0 then return list("Nothing is called '" .. topic .. "'; it is mentioned here:", similar) end
-  return "Nothing is called '" .. topic .. "'; help() lists what there is."
+  local known = {}
+  for _, entry in ipairs(help.entries()) do known[entry.name] = true end
+  for name in pairs(help.modules(require "midtrain")) do known["mid." .. name] = true end
+  local nearest = options.nearest(topic, known)
+  return ("Nothing is called '%s'; %s"):format(topic,
+    nearest and ("did you mean '%s'?"):format(nearest) or "help() lists what there is.")
 end
 
 return help

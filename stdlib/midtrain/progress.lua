@@ -63,13 +63,23 @@ local function cut(text, columns)
   return last and text:sub(1, last - 1) or text
 end
 
---- Shows how far a run is.
+-- When a run last said at a prompt how far it is.
+local told = setmetatable({}, { __mode = "k" })
+
+--- Shows how far a run is: at a prompt by a line, but not so often that they bury what a person reads.
 ---@param line string the run's own words
 ---@param done integer steps
 ---@param total integer
-function progress.show(line, done, total)
+---@param run table one of several
+function progress.show(line, done, total, run)
   local screen = not mid.client() and mid.screen()
-  if not screen or screen.is_attended then return print(line) end
+  if not screen then return print(line) end
+  if screen.is_attended then
+    local now = mid.clock()
+    if done < total and now - (told[run] or -math.huge) < 0.5 then return end
+    told[run] = now
+    return print(line)
+  end
   if not is_watching then
     is_watching = true
     output.observe(give_way)

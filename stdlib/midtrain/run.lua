@@ -168,6 +168,16 @@ local function attempt(self)
   end
 end
 
+-- Whose line of progress it is, where there are several runs.
+local function named(own)
+  local count = 0
+  for one in pairs(live) do
+    if fields(one).status == "running" then count = count + 1 end
+  end
+  if count < 2 then return "" end
+  return (own.out and own.out:match "[^/]*$" or own.name) .. ": "
+end
+
 local function take_step(self)
   local own = fields(self)
   if own.changes then
@@ -203,7 +213,7 @@ local function take_step(self)
     record.add(own, "metrics.jsonl", journal.line(finite))
     if own.policy.options.tensorboard then record.add(own, tensorboard.step(own, finite)) end
   end
-  if own.policy.options.progress then progress.show(self:describe(), own.t, own.T) end
+  if own.policy.options.progress then progress.show(named(own) .. self:describe(), own.t, own.T, own) end
   record.finish(own)
   local every = own.policy.options.save_steps
   if own.out and every > 0 and own.t % every == 0 then self:checkpoint() end
