@@ -205,12 +205,10 @@ extension Registry {
           value: ["count": type.held.count, "bytes": type.held.bytes] as Table as (any LuaPushable)?
         )
       }
-      var usage = rusage()
-      getrusage(RUSAGE_SELF.rawValue, &usage)
       return try call.return(
         [
           "lua": Int(clua_memory(call.lua)), "native": call.state.memory.bytes,
-          "resident": residentBytes(), "peak": usage.ru_maxrss * 1024,
+          "resident": residentBytes(), "peak": peakResidentBytes(),
           "held": Table(held), "tensors": pool.inUse, "tensors_peak": pool.peakInUse, "cached": pool.cached,
         ] as Table)
     }
@@ -239,6 +237,13 @@ package func monotonicSeconds() -> Double {
   var time = timespec()
   clock_gettime(CLOCK_MONOTONIC, &time)
   return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+/// The most memory that this process has used. (What `getrusage` says is at least what its parent held when it was made.)
+private func peakResidentBytes() -> Int {
+  let lines = contents(ofFile: "/proc/self/status")?.split(separator: "\n") ?? []
+  let fields = lines.first { $0.hasPrefix("VmHWM:") }?.split(whereSeparator: \.isWhitespace) ?? []
+  return fields.count > 1 ? (Int(fields[1]) ?? 0) * 1024 : 0
 }
 
 /// The memory of this process that is in use now.
