@@ -594,6 +594,9 @@ mid.views = require "midtrain.views"
 --- learning rates over a run
 mid.schedule = require "midtrain.schedule"
 
+--- lines of data files, packed ones too
+mid.lines = require "midtrain.lines"
+
 --- match and length rewards
 mid.reward = require "midtrain.reward"
 
@@ -636,6 +639,9 @@ mid.chain_tasks = require "midtrain.chain_tasks"
 --- reinforcement mid-training
 mid.rmt = require "midtrain.rmt"
 
+--- rows of data files
+mid.formats = require "midtrain.formats"
+
 --- settings that change while a run trains
 mid.knobs = require "midtrain.knobs"
 
@@ -647,6 +653,9 @@ mid.plot = require "midtrain.plot"
 
 --- text coloured by a value for each token
 mid.heat = require "midtrain.heat"
+
+--- texts of files larger than memory
+mid.stream = require "midtrain.stream"
 
 --- the command line of a script
 mid.arguments = require "midtrain.arguments"
