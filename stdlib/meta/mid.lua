@@ -600,6 +600,9 @@ mid.views = require "midtrain.views"
 --- learning rates over a run
 mid.schedule = require "midtrain.schedule"
 
+--- lines of data files, packed ones too
+mid.lines = require "midtrain.lines"
+
 --- match and length rewards
 mid.reward = require "midtrain.reward"
 
@@ -645,6 +648,9 @@ mid.rmt = require "midtrain.rmt"
 --- rows of a table that are made once and kept
 mid.rows = require "midtrain.rows"
 
+--- rows of data files
+mid.formats = require "midtrain.formats"
+
 --- settings that change while a run trains
 mid.knobs = require "midtrain.knobs"
 
@@ -656,6 +662,9 @@ mid.plot = require "midtrain.plot"
 
 --- text coloured by a value for each token
 mid.heat = require "midtrain.heat"
+
+--- texts of files larger than memory
+mid.stream = require "midtrain.stream"
 
 --- the command line of a script
 mid.arguments = require "midtrain.arguments"

@@ -9,8 +9,20 @@
 -- Everything above a fork is computed once.
 
 local mid = require "midtrain.native"
+local stream = require "midtrain.stream"
 
 local documents = {}
+
+--- Token ids of a text, cut to `max_length`; nil if there are fewer than two.
+---@param tokenizer table
+---@param text string
+---@param max_length integer
+---@return integer[]?
+function documents.ids(tokenizer, text, max_length)
+  local ids = tokenizer:encode(text)
+  if #ids > max_length then ids = table.move(ids, 1, max_length, 1, {}) end
+  return #ids >= 2 and ids or nil
+end
 
 --- Token ids of texts, cut to `max_length` tokens; documents of fewer than two are left out.
 ---@param tokenizer table
@@ -18,14 +30,15 @@ local documents = {}
 ---@param max_length integer
 ---@return integer[][]
 function documents.encode(tokenizer, texts, max_length)
+  if stream.is(texts) then
+    error("docs: a stream is for mid.ntp; give a list of its texts here: docs = stream:take(n)", 3)
+  end
   local result = {}
   for i, text in ipairs(texts) do
     if type(text) ~= "string" then
       error(("docs: expected a list of strings, got a %s at index %d"):format(type(text), i), 3)
     end
-    local ids = tokenizer:encode(text)
-    if #ids > max_length then ids = table.move(ids, 1, max_length, 1, {}) end
-    if #ids >= 2 then result[#result + 1] = ids end
+    result[#result + 1] = documents.ids(tokenizer, text, max_length)
   end
   if #result == 0 then error("docs: no document has two tokens or more", 3) end
   return result

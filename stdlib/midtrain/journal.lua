@@ -232,6 +232,8 @@ function journal.settings(given)
   local settings = {}
   for name, value in pairs(given) do
     local is_data = name == "docs" or name == "entropies" or name == "tasks"
+    -- A stream says itself what it is.
+    is_data = is_data and not getmetatable(value)
     local noun = name == "tasks" and name or "documents"
     settings[name] = is_data and ("%d %s"):format(#value, noun) or journal.describe(value)
   end

@@ -9,9 +9,10 @@ local objective = require "midtrain.objective"
 local options = require "midtrain.options"
 local random = require "midtrain.random"
 local runs = require "midtrain.run"
+local streams = require "midtrain.stream"
 
 local specification = options.merged(runs.specification, {
-  docs = { "table", required = true, doc = "list of texts" },
+  docs = { "table", required = true, doc = "list of texts, or a mid.stream of them" },
   max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
   documents_per_step = { "integer", default = 8, min = 1, knob = true },
 })
@@ -41,12 +42,44 @@ function ntp.draw(count, per_step, t, seed, orders)
   return chosen
 end
 
+-- Where texts with nothing to predict are all that comes, no step will ever be full.
+local MOST_SHORT = 10000
+
+-- The next documents of a stream. A step that is tried again takes the same ones.
+local function from_stream(self, count, t)
+  if self.t == t then self.stream:restore(self.before) end
+  self.t, self.before = t, self.stream:state()
+  local list, short = {}, 0
+  while #list < count do
+    local texts = self.stream:next()
+    if not texts then break end
+    local ids = documents.ids(self.tokenizer, texts[1], self.max_length)
+    list[#list + 1], short = ids, ids and 0 or short + 1
+    if short == MOST_SHORT then
+      error(("docs: %d texts in a row have less than two tokens"):format(short), 0)
+    end
+  end
+  if #list == 0 then
+    error("docs: the stream has ended; take fewer steps, or repeat its files (repeats = true)", 0)
+  end
+  return list
+end
+
+local function from_list(self, count, t, seed)
+  local list = {}
+  for i, d in ipairs(ntp.draw(#self.documents, count, t, seed, self.orders)) do
+    list[i] = self.documents[d]
+  end
+  return list
+end
+
 -- One step: documents side by side, one loss over all their tokens.
 local function step(self, run, knobs, t)
   local batch, mask = mid.batch(), {}
-  for _, d in ipairs(ntp.draw(#self.documents, knobs.documents_per_step, t, run.seed,
-    self.orders)) do
-    local ids, ones = self.documents[d], {}
+  local count = knobs.documents_per_step
+  local list = self.stream and from_stream(self, count, t) or from_list(self, count, t, run.seed)
+  for _, ids in ipairs(list) do
+    local ones = {}
     -- A document's first token has nothing before it: it is no prediction.
     for p = 1, #ids do ones[p] = p > 1 and 1 or 0 end
     mask[batch:segment(ids)] = ones
@@ -65,13 +98,27 @@ local function line(m) return ("loss %.3f"):format(m.loss) end
 ---@return midtrain.Run
 function ntp.new(given)
   local o = options.check("mid.ntp", given, specification)
-  local ids = documents.encode(o.model.tokenizer, o.docs, o.max_document_length)
-  local self = { documents = ids, orders = {} }
-  return runs.new {
+  local self, policy, run = { orders = {} }, nil, nil
+  policy = {
     name = "mid.ntp", options = o, specification = specification, line = line,
-    step = function(run, knobs, t) return step(self, run, knobs, t) end,
+    step = function(...) return step(self, ...) end,
     new = ntp.new,
   }
+  if streams.is(o.docs) then
+    self.stream, self.tokenizer, self.max_length = o.docs, o.model.tokenizer, o.max_document_length
+    function policy.state()
+      -- What a step that failed has taken is taken again.
+      return { stream = run.t == self.t and self.before or self.stream:state() }
+    end
+    function policy.restore(state)
+      if state.stream then self.stream:restore(state.stream) end
+    end
+    function policy.shared() return { docs = self.stream:copy() } end
+  else
+    self.documents = documents.encode(o.model.tokenizer, o.docs, o.max_document_length)
+  end
+  run = runs.new(policy)
+  return run
 end
 options.takes(ntp.new, specification)
 
