@@ -120,6 +120,8 @@ import Testing
     try terminal.expect("\n42\n(exit status 3)\n> ")
     terminal.enter("!echo on; sleep 100")
     try terminal.expect("\non\n")
+    // The shell may still be on its way to `sleep`, and deaf.
+    usleep(500_000)
     terminal.control("c")
     try terminal.expect("\n> ")
     terminal.enter("'alive'")
