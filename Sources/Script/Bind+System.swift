@@ -14,12 +14,6 @@ package func screenSize() -> (columns: Int, rows: Int)? {
   return (size.ws_col > 0 ? Int(size.ws_col) : 80, size.ws_row > 0 ? Int(size.ws_row) : 24)
 }
 
-/// Ends the process while other threads may compute: the libraries' own clean-up would pull memory from under them.
-package func leave(_ status: Int32) -> Never {
-  fflush(nil)
-  _exit(status)
-}
-
 extension Registry {
   /// Time, files and folders, signals, memory, and what the engine runs on.
   package func addSystem() {
@@ -108,7 +102,9 @@ extension Registry {
       [Parameter("status", "integer", "0 for success", default: .integer(0))], example: "-- mid.exit(1)"
     ) { call in
       let status = try call[1].integer(min: 0, max: 255)
-      leave(Int32(status))
+      fflush(nil)
+      // Other threads may compute; the libraries' own clean-up would pull memory from under them.
+      _exit(Int32(status))
     }
 
     function(

@@ -108,7 +108,7 @@ end
 local run_options = {
   tokenizer = { { "userdata", "table" }, required = true, doc = "with an end-of-sequence token" },
   budget = { "integer", default = 16, min = 2, doc = "B of the samples" },
-  instructions = { "integer", default = 10000000, min = 0, doc = "Lua instructions of a call" },
+  instructions = { "integer", default = guard.instructions, min = 0, doc = "Lua instructions of a call" },
   print = { "boolean", default = true },
 }
 

@@ -8,6 +8,9 @@ local mid = require "midtrain.native"
 
 local guard = {}
 
+--- Lua instructions that a call may take where nobody says otherwise: a tenth of a second or so.
+guard.instructions = 10000000
+
 -- A hook that raises an error after `limit` instructions, and from then on at every one until
 -- guard.call itself runs again, so that no pcall in a loop outlasts it.
 local function limiter(limit)

@@ -6,8 +6,8 @@
 
 local guard = require "midtrain.guard"
 local journal = require "midtrain.journal"
-local mid = require "midtrain.native"
 local options = require "midtrain.options"
+local output = require "midtrain.output"
 
 local knobs = {}
 
@@ -61,9 +61,6 @@ function knobs.apply(own)
   end
 end
 
--- Lua instructions that a schedule may take for a step.
-local schedule_instructions = 10000000
-
 local function succeeded(ok, ...)
   if not ok then error(..., 0) end
   return ...
@@ -86,7 +83,7 @@ local function noting(own, name, f)
   local function traced(...) return succeeded(xpcall(f, guard.traced, ...)) end
   return function(...)
     own.calling = name
-    return returned(succeeded(guard.call(schedule_instructions, traced, ...)))
+    return returned(succeeded(guard.call(guard.instructions, traced, ...)))
   end
 end
 
@@ -123,11 +120,6 @@ local function suspects(own, message)
   return own.fresh
 end
 
--- Tells whoever made a change through `midtrain attach`, unless they have gone.
-local function tell(client, text)
-  if client then pcall(client.send, client, mid.json.encode { output = text .. "\n" }) end
-end
-
 --- Takes back what made a step fail, if a change did; true when there is something else to try. What a
 --- client changed, who may be gone, is taken back in any case; everything else if that is wanted.
 ---@param own table
@@ -144,7 +136,8 @@ function knobs.fall_back(own, message, is_wanted)
       local text = ("run: step %d failed, %s is again what it was: %s"):format(own.t + 1, name,
         message:match "[^\n]*")
       print(text)
-      tell(previous.client, text)
+      -- Unless they have gone.
+      if previous.client then pcall(output.send, previous.client, text .. "\n") end
     end
   end
   if found then own.fresh = {} end

@@ -8,12 +8,17 @@ local output = {}
 
 local observers, is_installed = {}, false
 
+--- Writes text for a client of this process.
+---@param client any
+---@param text string
+function output.send(client, text) client:send(mid.json.encode { output = terminal.valid(text) }) end
+
 -- Says that text comes; true if it goes elsewhere.
 local function is_taken(text)
   local client = mid.client()
   if client then
     -- A client that has gone gets nothing, and nobody else does either.
-    client:send(mid.json.encode { output = terminal.valid(text) })
+    output.send(client, text)
     return true
   end
   for _, observe in ipairs(observers) do observe(text) end

@@ -11,7 +11,7 @@ local replay = {}
 -- While a replay goes on: the folders of its runs, by those of the runs that they repeat, and which of
 -- these have been repeated.
 local folders
-local repeated, runs = {}, {}
+local repeated = {}
 
 --- What a new run is to know of the script that makes it; nil at the prompt.
 ---@return table?
@@ -26,12 +26,6 @@ function replay.script()
     path = path, text = text, settings = rawget(_G, "settings"),
     words = table.move(words, 1, #words, 1, {}),
   }
-end
-
---- Notes a run that a replay makes.
----@param run midtrain.Run
-function replay.note(run)
-  if folders then runs[#runs + 1] = run end
 end
 
 --- Where a run is to write: beside the run that it repeats, in a replay.
@@ -201,9 +195,8 @@ function replay.main(dir)
   if settings then settings.resume = nil end
   rawset(_G, "settings", settings)
   chunk(table.unpack(words))
-  for _, one in ipairs(runs) do
-    if one.status == "running" then one:wait() end
-  end
+  -- Not at the top: runs know of replays.
+  for _, one in ipairs(require("midtrain.run").having { running = true }) do one:wait() end
   local made = folders
   folders = nil
   if not made[dir] then

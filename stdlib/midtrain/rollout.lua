@@ -2,6 +2,7 @@
 -- and the rollouts of a step.
 
 local documents = require "midtrain.documents"
+local guard = require "midtrain.guard"
 local random = require "midtrain.random"
 local scoring = require "midtrain.scoring"
 
@@ -27,7 +28,7 @@ rollout.specification = {
     doc = "most further rounds that replace groups whose answers are all alike (DAPO); 0: off",
   },
   reward_instructions = {
-    "integer", default = 10000000, min = 0, max = 2000000000, knob = true,
+    "integer", default = guard.instructions, min = 0, max = 2000000000, knob = true,
     doc = "Lua instructions that a call of the reward may take; 0: no limit",
   },
   importance_sampling_correction = {

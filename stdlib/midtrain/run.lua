@@ -145,7 +145,6 @@ function run.new(policy)
     __newindex = function(self, name, value) assign(self, { [name] = value }, 3) end,
     __fields = own, __name = "Run", __tostring = function(self) return self:describe() end,
   })
-  replay.note(self)
   live[self] = true
   if own.out and o.attach then own.server = attach.serve(self, own.out) end
   return self
@@ -168,13 +167,20 @@ local function attempt(self)
   end
 end
 
+--- The runs that somebody still holds and that have one of these states.
+---@param states table<string, boolean>
+---@return midtrain.Run[]
+function run.having(states)
+  local found = {}
+  for one in pairs(live) do
+    if states[fields(one).status] then found[#found + 1] = one end
+  end
+  return found
+end
+
 -- Whose line of progress it is, where there are several runs.
 local function named(own)
-  local count = 0
-  for one in pairs(live) do
-    if fields(one).status == "running" then count = count + 1 end
-  end
-  if count < 2 then return "" end
+  if #run.having { running = true } < 2 then return "" end
   return (own.out and own.out:match "[^/]*$" or own.name) .. ": "
 end
 
@@ -469,12 +475,9 @@ run.methods = Run
 
 --- Ends every run that trains or is paused at its next step boundary, with a checkpoint.
 function run.stop_all()
-  for one in pairs(live) do
-    local own = fields(one)
-    if own.status == "running" or own.status == "paused" then
-      one:stop()
-      if own.out then print(("run: step %d of %s is saved"):format(own.t, own.out)) end
-    end
+  for _, one in ipairs(run.having { running = true, paused = true }) do
+    one:stop()
+    if one.out then print(("run: step %d of %s is saved"):format(one.t, one.out)) end
   end
 end
 

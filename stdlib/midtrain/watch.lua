@@ -5,9 +5,6 @@ local guard = require "midtrain.guard"
 
 local watch = {}
 
--- Lua instructions that a file may take.
-local instructions = 10000000
-
 local function text_of(path)
   local file <close> = io.open(path)
   return file and file:read "a"
@@ -24,7 +21,7 @@ function watch.update(watched, set)
   watched.text = text
   local chunk, problem = load(text, "@" .. watched.path)
   local ok, knobs = false, problem
-  if chunk then ok, knobs = guard.call(instructions, chunk) end
+  if chunk then ok, knobs = guard.call(guard.instructions, chunk) end
   if ok and type(knobs) ~= "table" then
     ok, knobs = false, "it must return a table of settings, such as { budget = 200 }"
   end
