@@ -78,10 +78,12 @@ void clua_install_interrupt(int wake_fd) {
   struct sigaction action = { .sa_handler = pressed };
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, NULL);  // no SA_RESTART: waiting ends with EINTR
+  signal(SIGQUIT, SIG_DFL);          // Ctrl-\ ends what nothing else ends, without Swift's report of a crash
   sigset_t ours;
   sigemptyset(&ours);
   sigaddset(&ours, SIGINT);
   sigaddset(&ours, SIGTERM);
+  sigaddset(&ours, SIGQUIT);
   pthread_sigmask(SIG_UNBLOCK, &ours, NULL);  // threads of a work queue start with signals blocked
 }
 

@@ -3,17 +3,22 @@ import Kernels
 import Tensor
 
 extension CausalLM {
-  /// Modules that get an adapter when nothing else is said: PEFT's "all-linear".
-  public static let adaptableModules = [
-    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-  ]
+  /// The last parts of the names of all linear maps.
+  var adaptableModules: [String] {
+    let names = config.names
+    return (names.projections + [names.attentionOutput] + names.feedForward).reduce(into: []) {
+      modules, name in
+      let last = String(name.split(separator: ".").last!)
+      if !modules.contains(last) { modules.append(last) }
+    }
+  }
 
   /// Gives linear maps low-rank adapters that change nothing yet: A is drawn uniformly from ±1/√K, as PEFT does, and
   /// B is zero. All other weights are frozen, whatever their storage.
   ///
   /// - Throws: if there are adapters already, or a setting is out of range.
   public func addAdapters(_ config: AdapterConfig) throws(ModelError) {
-    try check(config)
+    let config = try checked(config)
     for (number, linear) in targets(of: config).enumerated() {
       let (outputs, inputs) = (linear.weight.shape[0], linear.weight.shape[1])
       let (a, bound) = (Tensor(uninitialized: [config.rank, inputs]), 1 / Double(inputs).squareRoot())
@@ -28,7 +33,10 @@ extension CausalLM {
     freeze()
   }
 
-  private func check(_ config: AdapterConfig) throws(ModelError) {
+  /// The settings with all modules named, if there can be such adapters.
+  private func checked(_ given: AdapterConfig) throws(ModelError) -> AdapterConfig {
+    var config = given
+    if config.targetModules == AdapterConfig.allLinear { config.targetModules = adaptableModules }
     guard adapterConfig == nil else {
       throw ModelError("the model has adapters already; merge or remove them first")
     }
@@ -43,11 +51,12 @@ extension CausalLM {
     if let unknown {
       throw ModelError(
         "adapters: there is no module '\(unknown)'; expected some of "
-          + Self.adaptableModules.joined(separator: ", "))
+          + adaptableModules.joined(separator: ", "))
     }
     guard !config.targetModules.isEmpty else {
       throw ModelError("adapters: expected at least one target module")
     }
+    return config
   }
 
   /// The maps that the settings name.
@@ -144,8 +153,7 @@ extension CausalLM {
   ///
   /// - Throws: if the folder is damaged, has another kind of adapter, or does not fit the model; then nothing changed.
   public func loadAdapters(from folder: String) throws {
-    let config = try AdapterConfig(folder: folder)
-    try check(config)
+    let config = try checked(AdapterConfig(folder: folder))
     let file = try SafetensorsFile(path: "\(folder)/\(AdapterConfig.weightsName)")
     var loaded: [(Linear, LowRankAdapter)] = []
     for (number, linear) in targets(of: config).enumerated() {

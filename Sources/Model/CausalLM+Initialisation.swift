@@ -26,7 +26,7 @@ extension CausalLM {
     var tensors: [String: Tensor] = [:]
     for (number, info) in config.weights.enumerated() {
       guard info.shape.count == 2 else {
-        tensors[info.name] = Tensor(repeating: info.name.hasSuffix("norm.weight") ? 1 : 0, shape: info.shape)
+        tensors[info.name] = Tensor(repeating: info.name.hasSuffix(".weight") ? 1 : 0, shape: info.shape)
         continue
       }
       let tensor = Tensor(uninitialized: info.shape)

@@ -1,4 +1,4 @@
-// A decoder-only transformer: Llama, Qwen2, Qwen3. One description of the network serves training, scoring and
+// A decoder-only transformer: Llama and its kin, GPT-2, GPT-NeoX. One description of the network serves training, scoring and
 // sampling; they differ only in where attention finds its keys and values.
 import Kernels
 import Synchronization
@@ -102,8 +102,6 @@ public final class CausalLM: @unchecked Sendable {
 
   /// All linear maps of the layers, by their modules' names.
   var linears: [Linear] { network.layers.flatMap(\.linears) }
-
-  private var epsilon: Float { Float(config.rmsNormEps) }
 
   /// The output matrix (V, C): the head's own, or the embedding where they are one.
   var head: Weight { network.head }
@@ -211,13 +209,16 @@ public final class CausalLM: @unchecked Sendable {
   ) throws -> Tensor {
     let table = RotaryTable(positions: positions, frequencies: rotaryFrequencies)
     var x = try network.embedding.embedding(tokens)
+    if let embeddings = network.positions {
+      x = try x.adding(embeddings.embedding(positions.map(Int32.init)))
+    }
     for (index, layer) in network.layers.enumerated() {
       try Cancellation.check()
-      x = try layer(x, table: table, epsilon: epsilon, checkpointing: checkpointing, dropout: dropout) {
-        q, k, v in try attend(index, q, k, v)
+      x = try layer(x, table: table, checkpointing: checkpointing, dropout: dropout) { q, k, v in
+        try attend(index, q, k, v)
       }
     }
-    return try x.rmsNorm(network.norm, epsilon: epsilon)
+    return try network.norm(x)
   }
 
   /// Log-probabilities of all scored tokens of a forest, each given everything before it in its branch.
@@ -283,8 +284,10 @@ public final class CausalLM: @unchecked Sendable {
 /// The weights in their places.
 private struct Network {
   let embedding: Weight
+  /// Embeddings of positions, where they are not rotated.
+  let positions: Weight?
   let layers: [DecoderLayer]
-  let norm: Tensor
+  let norm: Norm
   let head: Weight
   /// The head for inputs that are rounded.
   let integerHead: IntegerWeight?
@@ -299,21 +302,22 @@ private struct Network {
     activations: Activations
   ) {
     func integers(_ weight: Weight) -> IntegerWeight? { activations == .int8 ? IntegerWeight(weight) : nil }
-    embedding = weights["model.embed_tokens.weight"]!
-    norm = weights["model.norm.weight"]!.tensor!
-    head = weights["lm_head.weight"] ?? embedding
+    func vector(_ name: String) -> Tensor? { weights[name]?.tensor }
+    let names = config.names
+    embedding = weights[names.embedding + ".weight"]!
+    positions = names.positions.flatMap { weights[$0 + ".weight"] }
+    norm = Norm(names.norm, epsilon: config.normEps, vector: vector)
+    head = config.tieWordEmbeddings ? embedding : weights[names.head + ".weight"]!
     integerHead = integers(head)
     layers = (0..<config.numHiddenLayers).map { index in
-      let prefix = "model.layers.\(index)."
-      return DecoderLayer(
-        vector: { weights[prefix + $0]?.tensor },
-        linear: {
-          let name = prefix + $0
-          let weight = weights[name + ".weight"]!
-          return Linear(
-            name: name, weight: weight, bias: weights[name + ".bias"]?.tensor, integers: integers(weight),
-            adapter: adapters[name])
-        })
+      let prefix = "\(names.layers)\(index)."
+      return DecoderLayer(config, vector: { vector(prefix + $0) }) {
+        let name = prefix + $0
+        let weight = weights[name + ".weight"]!
+        return Linear(
+          name: name, weight: weight, bias: vector(name + ".bias"), integers: integers(weight),
+          adapter: adapters[name])
+      }
     }
   }
 }

@@ -179,7 +179,7 @@ private struct Decoder {
     for (prompt, parts) in parts.enumerated() { plan.add(spans: spans[prompt], parts: parts) }
     let (shape, cache) = (model.attentionShape, cache)
     hidden = try model.forward(tokens, positions: positions) { layer, q, k, v in
-      for (index, row) in rows.enumerated() { cache.write(layer, k, v, row: index, to: row) }
+      cache.write(layer, k, v, rows: rows)
       return try cache.withRows(layer) { keys, values in
         try Tensor.attention(q, keys: keys, values: values, plan: plan, shape: shape)
       }

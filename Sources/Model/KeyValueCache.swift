@@ -35,16 +35,22 @@ final class KeyValueCache {
     }
   }
 
-  /// Stores rows from `firstRow` on.
+  /// Stores all rows, from `firstRow` on.
   func write(_ layer: Int, _ k: Tensor, _ v: Tensor, firstRow: Int) {
-    write(k.pointer, to: layers[layer].keys, row: firstRow, count: k.count)
-    write(v.pointer, to: layers[layer].values, row: firstRow, count: v.count)
+    for (tensor, memory) in [(k, layers[layer].keys), (v, layers[layer].values)] {
+      let source = tensor.contiguousCopyIfNeeded()
+      write(source.pointer, to: memory, row: firstRow, count: source.count)
+    }
   }
 
-  /// Stores one row.
-  func write(_ layer: Int, _ k: Tensor, _ v: Tensor, row: Int, to target: Int) {
-    write(k.pointer + row * width, to: layers[layer].keys, row: target, count: width)
-    write(v.pointer + row * width, to: layers[layer].values, row: target, count: width)
+  /// Stores each row in a place of its own.
+  func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows: [Int]) {
+    for (tensor, memory) in [(k, layers[layer].keys), (v, layers[layer].values)] {
+      let source = tensor.contiguousCopyIfNeeded()
+      for (index, row) in rows.enumerated() {
+        write(source.pointer + index * width, to: memory, row: row, count: width)
+      }
+    }
   }
 
   private func write(_ source: UnsafePointer<Float>, to target: Storage, row: Int, count: Int) {

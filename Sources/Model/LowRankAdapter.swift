@@ -13,6 +13,8 @@ public struct AdapterConfig: Sendable, Equatable {
   public var dropout: Double
   /// Last parts of the names of modules that get an adapter, `q_proj`, or whole names.
   public var targetModules: [String]
+  /// All linear maps of the layers, as PEFT calls them.
+  public static let allLinear = ["all-linear"]
   /// Whether the scale is α / √r instead (rsLoRA, arXiv:2312.03732).
   public var usesRSLoRA: Bool
   /// What initial values and dropout are drawn from.

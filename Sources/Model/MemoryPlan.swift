@@ -93,6 +93,8 @@ public struct MemoryPlan: Sendable {
 private struct Sizes {
   private let hidden, queries, keys, intermediate, layers, vocabulary: Int
   private let hasHeadNorms: Bool
+  /// Without a gate: what the norms' means, one matrix for all projections and the steps of a GELU keep besides.
+  private let isPlain: Bool
   /// Of the adapters of all layers, beside attention and in feed-forward layers.
   private var attentionAdapters = 0
   private var feedForwardAdapters = 0
@@ -106,7 +108,7 @@ private struct Sizes {
       guard let rank = linear.adapter?.a.shape[0] else { continue }
       // The thin product; with dropout the mask and what it leaves of the input. The outputs are added and let go.
       let size = rank + (hasDropout ? 2 * linear.weight.shape[1] : 0)
-      if linear.name.contains(".self_attn.") {
+      if linear.name.contains("attn.") || linear.name.contains(".attention.") {
         attentionAdapters += size
       } else {
         feedForwardAdapters += size
@@ -117,15 +119,17 @@ private struct Sizes {
     queries = config.numAttentionHeads * config.headDim
     keys = config.numKeyValueHeads * config.headDim
     hasHeadNorms = config.queryKeyNorm
+    isPlain = config.architecture.isPlain
   }
 
   /// Normed input, rotated q and k, v, what attention gives, the sum. What no gradient needs is let go.
   private var attention: Int {
     2 * hidden + 2 * queries + 2 * keys + (hasHeadNorms ? queries + keys : 0)
+      + (isPlain ? hidden + queries + 2 * keys : 0)
   }
 
-  /// Normed input, gate, up, their product, the sum.
-  private var feedForward: Int { 2 * hidden + 3 * intermediate }
+  /// Normed input, gate, up, their product, the sum; without a gate the steps of a GELU.
+  private var feedForward: Int { (isPlain ? 3 : 2) * hidden + (isPlain ? 9 : 3) * intermediate }
 
   /// What the tape holds on to after the forward pass.
   func keptPerRow(_ checkpointing: Checkpointing) -> Int {

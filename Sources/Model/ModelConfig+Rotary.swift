@@ -2,10 +2,10 @@
 import Glibc
 
 extension ModelConfig {
-  /// Angle per position of each pair of a head, D/2 of them: θ^(−2i/D), scaled as the configuration says. In single
+  /// Angle per position of each pair that is rotated, D/2 of them for D elements: θ^(−2i/D), scaled as the configuration says. In single
   /// precision throughout, as the models were trained.
   var rotaryFrequencies: [Float] {
-    let base = (0..<headDim / 2).map { 1 / powf(Float(ropeTheta), Float(2 * $0) / Float(headDim)) }
+    let base = (0..<rotaryDim / 2).map { 1 / powf(Float(ropeTheta), Float(2 * $0) / Float(rotaryDim)) }
     switch ropeScaling {
     case .none:
       return base

@@ -7,16 +7,40 @@
 public struct ModelConfig: Sendable, Equatable {
   /// The supported `model_type`s.
   public enum Architecture: String, Sendable, CaseIterable {
-    case llama, qwen2, qwen3
+    case llama, mistral, qwen2, qwen3, gpt2
+    case gptNeoX = "gpt_neox"
 
     /// The class that transformers instantiates.
     public var className: String {
       switch self {
       case .llama: "LlamaForCausalLM"
+      case .mistral: "MistralForCausalLM"
       case .qwen2: "Qwen2ForCausalLM"
       case .qwen3: "Qwen3ForCausalLM"
+      case .gpt2: "GPT2LMHeadModel"
+      case .gptNeoX: "GPTNeoXForCausalLM"
       }
     }
+
+    /// The name that people use.
+    public var displayName: String {
+      switch self {
+      case .gpt2: "GPT-2"
+      case .gptNeoX: "GPT-NeoX"
+      default: rawValue.capitalized
+      }
+    }
+
+    /// Whether this is one of the older kind: layer norms instead of RMS norms, a feed-forward layer without a gate,
+    /// queries, keys and values in one matrix, and biases everywhere.
+    public var isPlain: Bool { self == .gpt2 || self == .gptNeoX }
+  }
+
+  /// What stands between the projections of a feed-forward layer.
+  public enum Activation: String, Sendable, CaseIterable {
+    case silu, gelu
+    /// The approximation by tanh.
+    case geluTanh = "gelu_new"
   }
 
   /// How the rotary frequencies are changed for contexts longer than those of pre-training.
@@ -43,10 +67,17 @@ public struct ModelConfig: Sendable, Equatable {
   public let numAttentionHeads: Int
   /// Key and value heads; divides `numAttentionHeads`.
   public let numKeyValueHeads: Int
-  /// Elements of a head, even; not always `hiddenSize / numAttentionHeads`.
+  /// Elements of a head; not always `hiddenSize / numAttentionHeads`.
   public let headDim: Int
-  /// Added to the mean square in RMS norms.
-  public let rmsNormEps: Double
+  /// Leading elements of a head that are rotated by its position, an even number; 0 where positions are embedded as
+  /// tokens are (GPT-2).
+  public let rotaryDim: Int
+  /// What stands between the projections of a feed-forward layer.
+  public let activation: Activation
+  /// Whether attention and the feed-forward layer read the same residual stream (GPT-NeoX), not one after the other.
+  public let parallelResidual: Bool
+  /// Added to the mean square, or the variance, in norms.
+  public let normEps: Double
   /// Base of the rotary wavelengths.
   public let ropeTheta: Double
   /// How rotary frequencies are changed for long contexts.
@@ -73,40 +104,6 @@ public struct ModelConfig: Sendable, Equatable {
 
   /// Whether q and k are RMS-normalised per head (`q_norm.weight`, `k_norm.weight`).
   public var queryKeyNorm: Bool { architecture == .qwen3 }
-
-  /// Every weight of the model, in the order of the network; a tied `lm_head.weight` is not one.
-  public var weights: [WeightInfo] {
-    let query = numAttentionHeads * headDim
-    let keyValue = numKeyValueHeads * headDim
-    var result = [WeightInfo(name: "model.embed_tokens.weight", shape: [vocabSize, hiddenSize])]
-    for layer in 0..<numHiddenLayers {
-      func add(_ name: String, _ shape: [Int]) {
-        result.append(WeightInfo(name: "model.layers.\(layer).\(name)", shape: shape))
-      }
-      func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool) {
-        add("\(name).weight", [outputs, inputs])
-        if bias { add("\(name).bias", [outputs]) }
-      }
-      add("input_layernorm.weight", [hiddenSize])
-      linear("self_attn.q_proj", query, hiddenSize, bias: attentionBias)
-      linear("self_attn.k_proj", keyValue, hiddenSize, bias: attentionBias)
-      linear("self_attn.v_proj", keyValue, hiddenSize, bias: attentionBias)
-      linear("self_attn.o_proj", hiddenSize, query, bias: attentionOutputBias)
-      if queryKeyNorm {
-        add("self_attn.q_norm.weight", [headDim])
-        add("self_attn.k_norm.weight", [headDim])
-      }
-      add("post_attention_layernorm.weight", [hiddenSize])
-      linear("mlp.gate_proj", intermediateSize, hiddenSize, bias: mlpBias)
-      linear("mlp.up_proj", intermediateSize, hiddenSize, bias: mlpBias)
-      linear("mlp.down_proj", hiddenSize, intermediateSize, bias: mlpBias)
-    }
-    result.append(WeightInfo(name: "model.norm.weight", shape: [hiddenSize]))
-    if !tieWordEmbeddings {
-      result.append(WeightInfo(name: "lm_head.weight", shape: [vocabSize, hiddenSize]))
-    }
-    return result
-  }
 
   /// The number of parameters; tied ones count once.
   public var numParameters: Int { weights.reduce(0) { $0 + $1.shape.reduce(1, *) } }

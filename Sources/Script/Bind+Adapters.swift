@@ -34,7 +34,7 @@ extension Registry {
         AdapterConfig(
           rank: options["rank"].integer(min: 1), alpha: options["alpha"].number(above: 0),
           dropout: options["dropout"].number(min: 0, max: 0.999),
-          targetModules: options["target_modules"].optional?.strings() ?? CausalLM.adaptableModules,
+          targetModules: options["target_modules"].optional?.strings() ?? AdapterConfig.allLinear,
           usesRSLoRA: options["use_rslora"].boolean(),
           seed: UInt64(bitPattern: Int64(options["seed"].integer()))))
       return try call.return(model)

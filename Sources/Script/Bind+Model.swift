@@ -389,7 +389,7 @@ extension LanguageModel {
       "hidden_size": config.hiddenSize,
       "intermediate_size": config.intermediateSize, "num_hidden_layers": config.numHiddenLayers,
       "num_attention_heads": config.numAttentionHeads, "num_key_value_heads": config.numKeyValueHeads,
-      "head_dim": config.headDim, "rms_norm_eps": config.rmsNormEps, "rope_theta": config.ropeTheta,
+      "head_dim": config.headDim, "rms_norm_eps": config.normEps, "rope_theta": config.ropeTheta,
       "max_position_embeddings": config.maxPositionEmbeddings,
       "tie_word_embeddings": config.tieWordEmbeddings,
     ]

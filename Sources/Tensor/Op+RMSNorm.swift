@@ -29,6 +29,13 @@ extension Tensor {
     }
   }
 
+  /// `weight · (x − mean(x)) / √(variance(x) + ε) + bias` over the last dimension (Ba et al., arXiv:1607.06450): the RMS
+  /// norm of what differs from the mean.
+  public func layerNorm(_ weight: Tensor, bias: Tensor, epsilon: Float) throws(TensorError) -> Tensor {
+    let centred = try subtracting(mean(dim: rank - 1, keepDim: true))
+    return try centred.rmsNorm(weight, epsilon: epsilon).adding(bias)
+  }
+
   /// What `rmsNorm` computes.
   package func composedRMSNorm(_ weight: Tensor, epsilon: Float) throws(TensorError) -> Tensor {
     let meanSquare = try squared().mean(dim: rank - 1, keepDim: true)

@@ -118,7 +118,7 @@ public final class Tensor: @unchecked Sendable {
   var needsGradient: Bool { requiresGradient || node != nil }
 
   /// This tensor if its elements lie in row-major order, else a copy of it, unrecorded.
-  func contiguousCopyIfNeeded() -> Tensor {
+  package func contiguousCopyIfNeeded() -> Tensor {
     if isContiguous { return self }
     let result = Tensor(uninitialized: shape).typed(dtype)
     forEachRun { source, destination, count, stride in

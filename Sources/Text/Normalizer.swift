@@ -10,6 +10,7 @@ indirect enum Normalizer: Sendable {
   case composed(UnicodeForm)
   case lowercase
   case strip(left: Bool, right: Bool)
+  case precompiled(PrecompiledCharacters)
 
   enum UnicodeForm: String {
     case NFC, NFD, NFKC, NFKD
@@ -29,11 +30,15 @@ indirect enum Normalizer: Sendable {
       self = .lowercase
     case "Strip":
       self = .strip(left: json["strip_left"]?.bool ?? false, right: json["strip_right"]?.bool ?? false)
+    case "Precompiled":
+      // Some files have an empty one, which changes nothing.
+      let table = json["precompiled_charsmap"]?.string ?? ""
+      self = table.isEmpty ? .sequence([]) : .precompiled(try PrecompiledCharacters(base64: table))
     case let type:
       guard let form = UnicodeForm(rawValue: type) else {
         throw TextError(
-          "normalizer '\(type)' is not known; known are Sequence, Prepend, Replace, Lowercase, Strip, NFC, "
-            + "NFD, NFKC, NFKD")
+          "normalizer '\(type)' is not known; known are Sequence, Prepend, Replace, Lowercase, Strip, "
+            + "Precompiled, NFC, NFD, NFKC, NFKD")
       }
       self = .composed(form)
     }
@@ -68,6 +73,8 @@ indirect enum Normalizer: Sendable {
     case .lowercase:
       let scalars = String(decoding: text, as: UTF8.self).unicodeScalars
       return scalars.flatMap { Array($0.properties.lowercaseMapping.utf8) }
+    case .precompiled(let table):
+      return table.normalised(text)
     case .strip(let left, let right):
       var scalars = String(decoding: text, as: UTF8.self).unicodeScalars[...]
       if left { scalars = scalars.drop { $0.properties.isWhitespace } }

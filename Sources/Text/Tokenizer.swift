@@ -1,7 +1,7 @@
 import Synchronization
 
-// Text to token ids and back, by byte-pair encoding: byte-level (GPT-2, Llama 3, Qwen, SmolLM) and
-// SentencePiece-style (Llama 2). What `tokenizer.json` describes is carried out in its order: added tokens
+// Text to token ids and back, by byte-pair encoding, byte-level (GPT-2, Llama 3, Qwen, SmolLM) and
+// SentencePiece-style (Llama 2), or by a unigram model. What `tokenizer.json` describes is carried out in its order: added tokens
 // are taken out, the rest is normalised, divided into words, and each word merged.
 
 /// A tokenizer, exact to the id with the one that the model was trained with.
@@ -25,7 +25,7 @@ public final class Tokenizer: Sendable {
   let strippedSpaces: Int
   let files: TokenizerFiles
 
-  private let model: BytePairModel
+  private let model: TokenModel
   private let normalizer: Normalizer?
   private let preTokenizer: PreTokenizer?
   private let addedTokens: [AddedToken]

@@ -3,7 +3,7 @@
 
 /// Everything about a tokenizer, read and checked.
 struct TokenizerDescription {
-  private(set) var model = BytePairModel()
+  let model: TokenModel
   let normalizer: Normalizer?
   let preTokenizer: PreTokenizer?
   let addedTokens: [AddedToken]
@@ -35,9 +35,9 @@ struct TokenizerDescription {
     strippedSpaces = decoder.strippedSpaces
 
     let names = try Names(json["model"]?["vocab"])
-    readPieces(names, decoder)
     model = try TokenizerDescription.model(
       json["model"], names, isByteLevel: preTokenizer?.isByteLevel ?? false)
+    readPieces(names, decoder)
 
     func id(_ key: String) -> Int32? {
       let entry = config?[key]
@@ -73,11 +73,35 @@ struct TokenizerDescription {
     }
   }
 
-  private static func model(_ json: JSON?, _ names: Names, isByteLevel: Bool) throws -> BytePairModel {
+  private static func model(_ json: JSON?, _ names: Names, isByteLevel: Bool) throws -> TokenModel {
     let type = json?["type"]?.string ?? (json?["merges"] == nil ? "" : "BPE")
-    guard let json, type == "BPE" else {
-      throw TextError("the model is of type '\(type)', but only BPE is supported")
+    switch (type, json) {
+    case ("BPE", let json?): return .bytePairs(try bytePairs(json, names, isByteLevel: isByteLevel))
+    case ("Unigram", let json?): return .unigram(try unigram(json))
+    default: throw TextError("the model is of type '\(type)', but only BPE and Unigram are supported")
     }
+  }
+
+  private static func unigram(_ json: JSON) throws -> UnigramModel {
+    guard let entries = json["vocab"]?.array else {
+      throw TextError("model.vocab must be a list of tokens and their scores")
+    }
+    let vocabulary = try entries.enumerated().map { id, entry in
+      guard let token = entry.array?.first?.string, let score = entry.array?.last?.double, score.isFinite
+      else {
+        throw TextError("model.vocab[\(id)] must be a token and its score")
+      }
+      return (Array(token.utf8), score)
+    }
+    let unknown = json["unk_id"]?.int
+    guard unknown.map({ $0 >= 0 && $0 < vocabulary.count }) ?? true else {
+      throw TextError("model.unk_id is \(unknown!), but there are \(vocabulary.count) tokens")
+    }
+    return UnigramModel(
+      vocabulary, unknown: unknown.map(Int32.init), fallsBackToBytes: json["byte_fallback"]?.bool ?? false)
+  }
+
+  private static func bytePairs(_ json: JSON, _ names: Names, isByteLevel: Bool) throws -> BytePairModel {
     for key in ["continuing_subword_prefix", "end_of_word_suffix"] where !(json[key]?.string ?? "").isEmpty {
       throw TextError("the model has a \(key), which is not supported")
     }
@@ -163,6 +187,28 @@ struct TokenizerDescription {
   }
 }
 
+/// How words become tokens.
+enum TokenModel: Sendable {
+  case bytePairs(BytePairModel)
+  case unigram(UnigramModel)
+
+  /// What text becomes that is in no vocabulary, if it is not left out.
+  var unknown: Int32? {
+    switch self {
+    case .bytePairs(let model): model.unknown
+    case .unigram(let model): model.unknown
+    }
+  }
+
+  /// Appends the tokens of one word.
+  func encode(_ word: UnsafeBufferPointer<UInt8>, into output: inout [Int32], _ work: inout MergeWork) {
+    switch self {
+    case .bytePairs(let model): model.encode(word, into: &output, &work)
+    case .unigram(let model): model.encode(word, into: &output)
+    }
+  }
+}
+
 /// The tokens of a vocabulary as the file spells them.
 private struct Names {
   private(set) var table: ByteTable
@@ -171,7 +217,19 @@ private struct Names {
 
   init(_ json: JSON?) throws {
     let largestID = TokenizerDescription.largestID
-    guard let vocabulary = json?.object else { throw TextError("model.vocab must be an object") }
+    if let list = json?.array {
+      // A unigram model's: the place is the id.
+      table = ByteTable(capacity: list.count)
+      for (id, entry) in list.enumerated() {
+        guard var name = entry.array?.first?.string else {
+          throw TextError("model.vocab[\(id)] must be a token and its score")
+        }
+        let (number, isNew) = name.withUTF8 { table.insert($0) }
+        if isNew { ids.append(Int32(id)) } else { ids[number] = Int32(id) }
+      }
+      return
+    }
+    guard let vocabulary = json?.object else { throw TextError("model.vocab must be an object or a list") }
     table = ByteTable(capacity: vocabulary.count)
     ids.reserveCapacity(vocabulary.count)
     for (name, value) in vocabulary {

@@ -124,7 +124,7 @@ public final class LanguageModel: @unchecked Sendable {
     let count = Double(network.parameterCount)
     let size = String(format: count >= 1e9 ? "%.2f B" : "%.1f M", count / (count >= 1e9 ? 1e9 : 1e6))
     return
-      "\(config.architecture.rawValue.capitalized)  \(size) parameters · \(config.numHiddenLayers) layers · "
+      "\(config.architecture.displayName)  \(size) parameters · \(config.numHiddenLayers) layers · "
       + "d \(config.hiddenSize) · heads \(config.numAttentionHeads)/\(config.numKeyValueHeads) · "
       + "vocab \(config.vocabSize) · \(network.formatName), \(network.weightBytes / 1_048_576) MB"
       + (network.adapterConfig.map { " · adapters of rank \($0.rank)" } ?? "")

@@ -185,14 +185,17 @@ final class LineEditor {
     rl_forced_update_display()
   }
 
+  /// Ctrl-Z is dealt with between keys; Ctrl-\ does nothing to a line, as in a shell.
   private func catchSuspension() {
     signal(SIGTSTP) { _ in LineEditor.isToSuspend = true }
+    signal(SIGQUIT, SIG_IGN)
   }
 
-  /// Gives the terminal back for an evaluation, which Ctrl-Z may stop as it is.
+  /// Gives the terminal back for an evaluation, which Ctrl-Z may stop as it is, and Ctrl-\ end with the process.
   private func release() {
     rl_callback_handler_remove()
     signal(SIGTSTP, SIG_DFL)
+    signal(SIGQUIT, SIG_DFL)
     isVisible = false
   }
 

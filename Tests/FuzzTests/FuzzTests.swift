@@ -135,10 +135,10 @@ import Train
     let place = folder + "/configs"
     let words = [
       "null", "true", "-1", "0", "1e999", "[]", "{}", "\"llama\"", "\"qwen3\"", "\"rope_scaling\":",
-      "\"yarn\"",
+      "\"yarn\"", "\"gpt2\"", "\"gelu\"",
     ]
     var fuzzers: [Fuzzer] = []
-    for name in ["tiny-llama", "tiny-qwen2", "tiny-qwen3"] {
+    for name in ["tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-mistral", "tiny-gpt2", "tiny-neox"] {
       let target = try model(name, in: place)
       for file in ["config.json", "generation_config.json"] {
         let good = try Self.bytes("\(name)/\(file)")
@@ -344,7 +344,7 @@ import Train
     "\"id\": -1",
   ]
 
-  /// A byte-level and a SentencePiece-like one, small.
+  /// A byte-level and two SentencePiece-like ones, small.
   private func tokenizers() throws -> [[UInt8]] {
     var bytes = JSON.Object(byteLevelNames().enumerated().map { ($0.element, .int(Int64($0.offset))) })
     bytes.append("ab", 256)
@@ -393,6 +393,18 @@ import Train
         "unk_token": "<unk>", "fuse_unk": true,
       ],
     ]
-    return [try byteLevel.serialised(), try sentencePiece.serialised()]
+    // "ﬁ" → "fi" in a trie of four units.
+    let unigram: JSON = [
+      "normalizer": ["type": "Precompiled", "precompiled_charsmap": "CAAAAAAEAAABAACAZmkA"],
+      "pre_tokenizer": ["type": "Metaspace", "prepend_scheme": "always"],
+      "decoder": ["type": "Metaspace"],
+      "model": [
+        "type": "Unigram", "unk_id": 0, "byte_fallback": true,
+        "vocab": [
+          ["<unk>", 0], ["▁", -2.5], ["▁H", -3.5], ["ell", -4], ["o", -3], ["<0xC3>", -9], ["<0xB6>", -9],
+        ],
+      ],
+    ]
+    return [try byteLevel.serialised(), try sentencePiece.serialised(), try unigram.serialised()]
   }
 }

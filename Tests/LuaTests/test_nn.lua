@@ -223,6 +223,27 @@ function tests.schedules()
   check.raises(function() mid.schedule.cosine { warm = 1 } end, "did you mean 'warmup'")
 end
 
+function tests.modules_continue_as_the_engine_does()
+  local model = golden "tiny-llama"
+  local net, ids = mid.nn.Transformer.of(model), { 77, 23, 49, 53 }
+  local greedy = model:generate(ids, { max_tokens = 12, temperature = 0 })[1].ids
+  check.equal(net:generate(ids, { max_tokens = 12, temperature = 0 }), greedy)
+  check.equal(ids, { 77, 23, 49, 53 })
+  -- Up to a stop token, that one included.
+  local few = net:generate(ids, { temperature = 0, stop_ids = { greedy[3] } })
+  assert(#few <= 3 and few[#few] == greedy[3])
+  -- What is sampled depends on the seed, and a hook steers it: one that clears the stream leaves chance.
+  local options = { max_tokens = 8, seed = 3 }
+  check.equal(net:generate(ids, options), net:generate(ids, options))
+  local calls = 0
+  local steered = net:generate(ids, { max_tokens = 8, temperature = 0, hooks = {
+    [2] = function(x) calls = calls + 1 return x * 0 end,
+  } })
+  check.equal(calls, 8)
+  check.equal(steered, { 0, 0, 0, 0, 0, 0, 0, 0 }) -- equal logits: the first
+  check.raises(function() net:generate(ids, { temprature = 0 }) end, "temperature")
+end
+
 -- Every example in the comments of these modules runs.
 function tests.examples_run()
   local count = 0

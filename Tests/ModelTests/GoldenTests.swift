@@ -38,7 +38,7 @@ struct GoldenTensors {
 }
 
 @Suite struct GoldenTests {
-  static let models = ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]
+  static let models = ["tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-mistral", "tiny-gpt2", "tiny-neox"]
 
   /// Two sequences of 24 tokens as two roots of a forest.
   private func batch(_ golden: GoldenTensors) throws -> Forest {

@@ -51,7 +51,8 @@ import Model
     }
   }
 
-  private static let paths = GoldenTests.models.flatMap { [$0, $0 + ".gguf"] }
+  private static let paths =
+    GoldenTests.models + ["tiny-llama.gguf", "tiny-qwen2.gguf", "tiny-qwen3.gguf"]
 
   @Test(arguments: paths, WeightStorage.allCases) func loads(_ path: String, storage: WeightStorage) throws {
     let (model, plain) = (try load(path, storage), try load(path))

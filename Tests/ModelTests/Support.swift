@@ -97,7 +97,7 @@ func expectNear(
 extension CausalLM {
   /// Adapters whose both matrices are random, so that they change what the model computes.
   func addRandomAdapters(
-    rank: Int = 4, dropout: Double = 0, modules: [String] = CausalLM.adaptableModules, seed: UInt64 = 1
+    rank: Int = 4, dropout: Double = 0, modules: [String] = AdapterConfig.allLinear, seed: UInt64 = 1
   ) throws {
     try addAdapters(
       AdapterConfig(rank: rank, alpha: 8, dropout: dropout, targetModules: modules, seed: seed))

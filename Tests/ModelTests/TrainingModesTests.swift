@@ -56,7 +56,7 @@ import Model
   }
 
   /// More rows than go through a feed-forward layer at a time.
-  @Test(arguments: [subjects[0], subjects[4]]) func manyRows(_ subject: Subject) throws {
+  @Test(arguments: [subjects[0], subjects[5], subjects[7]]) func manyRows(_ subject: Subject) throws {
     let model = try subject.model()
     var (random, forest) = (Random(22), Forest())
     for _ in 0..<11 {

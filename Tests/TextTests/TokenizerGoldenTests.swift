@@ -19,6 +19,20 @@ import Text
     }
   }
 
+  /// Trained by SentencePiece, encoded by Hugging Face's tokenizers (Tests/Goldens/make_unigram.py).
+  @Test(arguments: ["plain", "bytes"]) func unigram(_ name: String) throws {
+    let tokenizer = try Tokenizer(path: Places.golden("text/unigram-\(name).json").path)
+    let cases = try JSON(parsing: fileContents(Places.golden("text/unigram-\(name)-cases.json").path))
+    #expect(try #require(cases.array).count == 26)
+    for one in try #require(cases.array) {
+      let text = try #require(one["text"]?.string)
+      let ids = try tokenizer.encode(text)
+      #expect(ids.map { Int64($0) } == one["ids"]?.array?.compactMap(\.int), "\(text.debugDescription)")
+      #expect(
+        try tokenizer.decode(ids) == Array(#require(one["decoded"]?.string).utf8), "\(text.debugDescription)")
+    }
+  }
+
   @Test(.enabled(if: Places.shared("models/stories260k/tokenizer.json") != nil))
   func stories260k() throws {
     try check(Tokenizer(path: #require(Places.shared("models/stories260k"))), model: "stories260k-f32")

@@ -247,8 +247,11 @@ import Text
     #expect(failure([]) == "tokenizer.json: expected an object, found an array")
     #expect(failure(["model": bpe]).contains("has no decoder"))
     #expect(
+      failure(["model": ["type": "WordPiece", "vocab": [:]], "decoder": decoder]).contains(
+        "only BPE and Unigram are supported"))
+    #expect(
       failure(["model": ["type": "Unigram", "vocab": [:]], "decoder": decoder]).contains(
-        "only BPE is supported"))
+        "model.vocab must be a list"))
     #expect(failure(["model": bpe, "decoder": ["type": "CTC"]]).contains("decoder 'CTC' is not known"))
     #expect(
       failure(["model": bpe, "decoder": decoder, "normalizer": ["type": "Nmt"]]).contains("normalizer 'Nmt'"))

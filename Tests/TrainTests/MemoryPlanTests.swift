@@ -88,7 +88,7 @@ import Train
       let model = try RandomModel().model().copy(.int8)
       for dropout in [0, 0.1] {
         try model.addAdapters(
-          AdapterConfig(rank: 8, alpha: 16, dropout: dropout, targetModules: CausalLM.adaptableModules))
+          AdapterConfig(rank: 8, alpha: 16, dropout: dropout, targetModules: AdapterConfig.allLinear))
         for mode in Checkpointing.allCases { try compare(model, mode) }
         model.removeAdapters()
       }

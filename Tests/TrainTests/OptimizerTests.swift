@@ -22,7 +22,8 @@ import Train
     try CausalLM(ModelFiles(path: Places.golden(name).path))
   }
 
-  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func tenSteps(_ name: String) throws {
+  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-mistral", "tiny-gpt2", "tiny-neox"])
+  func tenSteps(_ name: String) throws {
     let golden = try JSONDecoder().decode(
       Golden.self, from: Data(contentsOf: Places.golden("\(name)/train10.json")))
     let model = try model(name)

@@ -79,7 +79,7 @@ import Train
     let model = try load("tiny-llama", storage)
     let before = model.weights.map { $0.weight.expanded().values }
     try model.addAdapters(
-      AdapterConfig(rank: 4, alpha: 8, dropout: 0.1, targetModules: CausalLM.adaptableModules, seed: 3))
+      AdapterConfig(rank: 4, alpha: 8, dropout: 0.1, targetModules: AdapterConfig.allLinear, seed: 3))
     try model.makeTrainable()
     #expect(model.parameters.allSatisfy { $0.name.contains(".lora_") })
     let initial = model.parameters.map { $0.tensor.values }

@@ -183,6 +183,21 @@ import Testing
     try terminal.expect("\n2\n> ")
   }
 
+  /// What nothing else ends: one search of Lua's own library that takes for ever.
+  @Test func controlBackslashEndsWhatRunsButNotALine() throws {
+    let terminal = try prompt()
+    terminal.type("1 +")
+    try terminal.expect("1 +")
+    terminal.control("\\")
+    terminal.enter(" 1")
+    try terminal.expect("\n2\n> ")
+    terminal.enter("print 'go' ('x'):rep(1e7):find(('x*'):rep(30) .. 'y')")
+    try terminal.expect("go\n")
+    terminal.control("\\")
+    #expect(terminal.exitStatus() == -SIGQUIT)
+    #expect(!terminal.unread.contains("rash"), "\(terminal.unread)")
+  }
+
   @Test func jobsRunWhileThePersonTypes() throws {
     let terminal = try prompt()
     terminal.enter("mid.spawn(function() for i = 1, 3 do mid.sleep(0.1) print('tick ' .. i) end end);")

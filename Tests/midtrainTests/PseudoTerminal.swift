@@ -103,7 +103,7 @@ final class PseudoTerminal {
   private let master: Int32
   private var process = pid_t()
   /// Everything that was shown and not yet matched, without the terminal's control sequences.
-  private var unread = ""
+  private(set) var unread = ""
   private var raw: [UInt8] = []
   let home: Home
 

@@ -15,7 +15,7 @@ extension AdapterConfig {
     try reader.require(
       "bias", reader["bias"] == nil || reader["bias"]?.string == "none",
       expected: "\"none\": biases are not trained")
-    for key in ["use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
+    for key in ["use_dora", "lora_bias", "use_qalora"] {
       try reader.require(key, !reader.bool(key, default: false), expected: "false: it is not supported")
     }
     // All of these change what is computed, some of them without a tensor more or less.
@@ -33,7 +33,7 @@ extension AdapterConfig {
       try reader.require(key, isEmpty, expected: "nothing: it is not supported")
     }
     var modules = reader["target_modules"]?.array?.compactMap(\.string)
-    if reader["target_modules"]?.string == "all-linear" { modules = CausalLM.adaptableModules }
+    if reader["target_modules"]?.string == "all-linear" { modules = AdapterConfig.allLinear }
     guard let modules, modules.count == reader["target_modules"]?.array?.count ?? modules.count else {
       throw reader.error("target_modules", expected: "a list of module names, or \"all-linear\"")
     }

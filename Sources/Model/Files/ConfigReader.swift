@@ -3,17 +3,19 @@
 struct ConfigReader {
   let file: String
   let object: [String: JSONValue]
-  /// What the file itself calls a key, where that is not the Hugging Face name (GGUF).
+  /// What the file that `object` was translated from calls a key, where that is not the usual name (GGUF).
   var fileKeys: [String: String] = [:]
+  /// What `object` itself calls a key, where that is not the usual name (GPT-2).
+  var aliases: [String: String] = [:]
 
   /// The value of `key`; JSON's null counts as absent.
   subscript(key: String) -> JSONValue? {
-    let value = object[key]
+    let value = object[aliases[key] ?? key]
     return value == .null ? nil : value
   }
 
   func error(_ key: String, expected: String) -> ModelError {
-    let name = fileKeys[key].map { "\"\($0)\"" } ?? "\"\(key)\""
+    let name = "\"\(fileKeys[key] ?? aliases[key] ?? key)\""
     return ModelError("\(file): \(name) is \(self[key]?.summary ?? "missing"), expected \(expected)")
   }
 

@@ -19,17 +19,20 @@ extension ModelConfig {
     guard let architecture = reader["model_type"]?.string.flatMap(Architecture.init) else {
       throw reader.error("model_type", expected: supported + ", the supported architectures")
     }
+    var reader = reader
+    reader.aliases = architecture.keys
     try Self.refuseUnsupported(reader, architecture)
 
     self.architecture = architecture
     vocabSize = try reader.integer("vocab_size", in: 1...(1 << 24))
     hiddenSize = try reader.integer("hidden_size", in: 1...(1 << 20))
-    intermediateSize = try reader.integer("intermediate_size", in: 1...(1 << 22))
+    intermediateSize = try reader.integer(
+      "intermediate_size", in: 1...(1 << 22), default: architecture == .gpt2 ? 4 * hiddenSize : nil)
     numHiddenLayers = try reader.integer("num_hidden_layers", in: 1...4096)
     numAttentionHeads = try reader.integer("num_attention_heads", in: 1...(1 << 14))
     numKeyValueHeads = try reader.integer(
       "num_key_value_heads", in: 1...numAttentionHeads,
-      default: architecture == .llama ? numAttentionHeads : nil)
+      default: architecture == .llama || architecture.isPlain ? numAttentionHeads : nil)
     try reader.require(
       "num_key_value_heads", numAttentionHeads % numKeyValueHeads == 0,
       expected: "a divisor of num_attention_heads, which is \(numAttentionHeads)")
@@ -40,16 +43,27 @@ extension ModelConfig {
     }
     headDim = try reader.integer(
       "head_dim", in: 1...(1 << 14), default: architecture == .qwen3 ? 128 : hiddenSize / numAttentionHeads)
-    guard headDim % 2 == 0 else {
+    normEps = try reader.number("rms_norm_eps", in: 1e-30...1, default: architecture.isPlain ? 1e-5 : 1e-6)
+    let context = try reader.integer("max_position_embeddings", in: 1...(1 << 31))
+    // As far as a sliding window reaches it is the same as none.
+    maxPositionEmbeddings = min(context, try Self.window(reader, architecture) ?? context)
+    let rotaryShare: Double
+    (ropeTheta, ropeScaling, rotaryShare) = try Self.rope(reader, architecture)
+    rotaryDim = architecture == .gpt2 ? 0 : Int(Double(headDim) * rotaryShare)
+    guard rotaryDim % 2 == 0 else {
       throw ModelError(
-        "\(reader.file): the head dimension is \(headDim), expected an even number (rotary pairs)")
+        "\(reader.file): \(rotaryDim) of \(headDim) elements of a head are rotated, expected an even number")
     }
-    rmsNormEps = try reader.number("rms_norm_eps", in: 1e-30...1, default: 1e-6)
-    maxPositionEmbeddings = try reader.integer("max_position_embeddings", in: 1...(1 << 31))
-    (ropeTheta, ropeScaling) = try Self.rope(reader, maxPositionEmbeddings: maxPositionEmbeddings)
-    tieWordEmbeddings = try reader.bool("tie_word_embeddings", default: false)
-    attentionBias = try architecture == .qwen2 ? true : reader.bool("attention_bias", default: false)
-    mlpBias = try architecture == .llama ? reader.bool("mlp_bias", default: false) : false
+    activation = try Self.activation(reader, architecture)
+    parallelResidual = try architecture == .gptNeoX && reader.bool("use_parallel_residual", default: true)
+    tieWordEmbeddings = try reader.bool("tie_word_embeddings", default: architecture == .gpt2)
+    switch architecture {
+    case .qwen2, .gpt2: attentionBias = true
+    case .mistral: attentionBias = false
+    case .llama, .qwen3, .gptNeoX:
+      attentionBias = try reader.bool("attention_bias", default: architecture == .gptNeoX)
+    }
+    mlpBias = try architecture.isPlain || architecture == .llama && reader.bool("mlp_bias", default: false)
     bosTokenID = try reader.tokenIDs("bos_token_id", vocabSize: vocabSize).first
     // What ends a generation is generation_config.json's to say; config.json speaks when that is silent.
     let generationIDs = try generation?.tokenIDs("eos_token_id", vocabSize: vocabSize) ?? []
@@ -68,9 +82,6 @@ extension ModelConfig {
   }
 
   private static func refuseUnsupported(_ reader: ConfigReader, _ architecture: Architecture) throws {
-    try reader.require(
-      "hidden_act", [nil, "silu"].contains(reader["hidden_act"].map { $0.string ?? "" }), expected: "\"silu\""
-    )
     for key in ["num_experts", "num_local_experts", "n_routed_experts"] {
       try reader.require(
         key, [nil, 0].contains(reader[key]?.integer), expected: "none: mixtures of experts are not supported")
@@ -78,24 +89,51 @@ extension ModelConfig {
     try reader.require(
       "quantization_config", reader["quantization_config"] == nil,
       expected: "none: quantised safetensors are not supported (load the original weights or a GGUF file)")
+    for (key, usual) in architecture == .gpt2
+      ? [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false)] : []
+    {
+      try reader.require(key, reader.bool(key, default: usual) == usual, expected: "\(usual)")
+    }
+  }
+
+  /// How many tokens any layer looks back, if that is limited.
+  private static func window(_ reader: ConfigReader, _ architecture: Architecture) throws -> Int? {
+    let isUsed: Bool
     if let types = reader["layer_types"] {
+      let (full, windowed) = (JSONValue.string("full_attention"), JSONValue.string("sliding_attention"))
       try reader.require(
-        "layer_types", (types.array ?? []).allSatisfy { $0 == .string("full_attention") },
-        expected: "only \"full_attention\": sliding windows are not supported")
+        "layer_types", (types.array ?? []).allSatisfy { [full, windowed].contains($0) },
+        expected: "only \"full_attention\" and \"sliding_attention\"")
+      isUsed = (types.array ?? []).contains(windowed)
     } else {
-      let windowed = try reader.bool("use_sliding_window", default: architecture == .llama)
+      let isUsual = architecture == .llama || architecture == .mistral
       let first = try reader.integer("max_window_layers", in: 0...(1 << 20), default: 0)
       let layers = try reader.integer("num_hidden_layers", in: 1...4096)
+      isUsed = try reader.bool("use_sliding_window", default: isUsual) && first < layers
+    }
+    guard isUsed, reader["sliding_window"] != nil else { return nil }
+    return try reader.integer("sliding_window", in: 1...(1 << 31))
+  }
+
+  private static func activation(_ reader: ConfigReader, _ architecture: Architecture) throws -> Activation {
+    guard architecture.isPlain else {
       try reader.require(
-        "sliding_window", !windowed || reader["sliding_window"] == nil || first >= layers,
-        expected: "none: sliding windows are not supported")
+        "hidden_act", [nil, "silu"].contains(reader["hidden_act"].map { $0.string ?? "" }),
+        expected: "\"silu\"")
+      return .silu
+    }
+    switch reader["hidden_act"].map({ $0.string ?? "" }) ?? (architecture == .gpt2 ? "gelu_new" : "gelu") {
+    case "gelu": return .gelu
+    case "gelu_new", "gelu_fast", "gelu_pytorch_tanh": return .geluTanh
+    default: throw reader.error("hidden_act", expected: "\"gelu\" or \"gelu_new\"")
     }
   }
 
   /// `rope_parameters` holds everything since transformers 5; before, `rope_theta` stood at the top level,
   /// beside `rope_scaling`.
-  private static func rope(_ reader: ConfigReader, maxPositionEmbeddings: Int) throws -> (Double, RopeScaling)
-  {
+  private static func rope(
+    _ reader: ConfigReader, _ architecture: Architecture
+  ) throws -> (theta: Double, scaling: RopeScaling, share: Double) {
     let key = reader["rope_parameters"] != nil ? "rope_parameters" : "rope_scaling"
     guard let members = reader[key].map(\.object) ?? [:] else {
       throw reader.error(key, expected: "an object")
@@ -103,19 +141,20 @@ extension ModelConfig {
     let nested = ConfigReader(file: "\(reader.file): \(key)", object: members)
     let thetaReader = nested["rope_theta"] != nil ? nested : reader
     let theta = try thetaReader.number("rope_theta", in: 1...1e12, default: 10_000)
-    for holder in [nested, reader] {
-      try holder.require(
-        "partial_rotary_factor", [nil, 1].contains(holder["partial_rotary_factor"]?.number),
-        expected: "1: partial rotary embeddings are not supported")
-    }
+    let factor = "partial_rotary_factor"
+    let shareReader = nested[factor] != nil ? nested : reader
+    let isPartial = architecture == .gptNeoX
+    let share = try shareReader.number(factor, in: 0.01...1, default: isPartial ? 0.25 : 1)
+    try shareReader.require(
+      factor, share == 1 || isPartial, expected: "1: only GPT-NeoX may rotate a part of a head")
     let typeKey = nested["rope_type"] != nil ? "rope_type" : "type"
     switch nested[typeKey].map({ $0.string ?? "" }) {
     case nil where nested.object.keys.allSatisfy({ $0 == "rope_theta" || $0 == "partial_rotary_factor" }):
-      return (theta, .none)
+      return (theta, .none, share)
     case "default":
-      return (theta, .none)
+      return (theta, .none, share)
     case "linear":
-      return (theta, .linear(factor: try nested.number("factor", in: 1...1e6)))
+      return (theta, .linear(factor: try nested.number("factor", in: 1...1e6)), share)
     case "llama3":
       let original = "original_max_position_embeddings"
       let scaling = RopeScaling.llama3(
@@ -127,7 +166,7 @@ extension ModelConfig {
       try nested.require(
         "high_freq_factor", nested["high_freq_factor"]!.number! > nested["low_freq_factor"]!.number!,
         expected: "more than low_freq_factor")
-      return (theta, scaling)
+      return (theta, scaling, share)
     default:
       throw nested.error(
         typeKey, expected: "\"default\", \"linear\" or \"llama3\": other RoPE scalings are not supported")
@@ -152,5 +191,25 @@ extension ModelConfig {
       ("config.json", JSONValue.object(config).serialized(indented: true) + "\n"),
       ("generation_config.json", JSONValue.object(generation).serialized(indented: true) + "\n"),
     ]
+  }
+}
+
+extension ModelConfig.Architecture {
+  /// What this architecture's config.json calls a key that most call otherwise.
+  fileprivate var keys: [String: String] {
+    switch self {
+    case .llama, .mistral, .qwen2, .qwen3: [:]
+    case .gpt2:
+      [
+        "hidden_size": "n_embd", "intermediate_size": "n_inner", "num_hidden_layers": "n_layer",
+        "num_attention_heads": "n_head", "max_position_embeddings": "n_positions",
+        "hidden_act": "activation_function", "rms_norm_eps": "layer_norm_epsilon",
+      ]
+    case .gptNeoX:
+      [
+        "rms_norm_eps": "layer_norm_eps", "rope_theta": "rotary_emb_base",
+        "partial_rotary_factor": "rotary_pct",
+      ]
+    }
   }
 }

@@ -25,7 +25,8 @@ public struct ModelFiles: Sendable {
     if isFolder.boolValue {
       gguf = nil
       config = try ModelConfig(folder: path)
-      weights = try SafetensorsFolder(folder: path)
+      let folder = try SafetensorsFolder(folder: path)
+      weights = config.architecture == .gpt2 ? GPT2Weights(folder) : folder
     } else {
       let file = try GGUFFile(path: path)
       gguf = file
@@ -60,8 +61,12 @@ extension ModelConfig {
     }
   }
 
-  /// What checkpoints may hold although it is not a weight: a copy of tied embeddings, rotary tables.
+  /// What checkpoints may hold although it is not a weight: a copy of tied embeddings, rotary tables, causal masks.
   private func isRedundant(_ name: String) -> Bool {
-    tieWordEmbeddings && name == "lm_head.weight" || name.hasSuffix(".rotary_emb.inv_freq")
+    if tieWordEmbeddings && name == names.head + ".weight" || name.hasSuffix(".rotary_emb.inv_freq") {
+      return true
+    }
+    let masks = [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"]
+    return architecture.isPlain && masks.contains { name.hasSuffix($0) }
   }
 }

@@ -168,9 +168,12 @@ extension ModelConfig {
   ///
   /// `provider` passes each of `weights` on, as they are asked for by name.
   public func save(
-    toFolder folder: String, with writer: SafetensorsWriter, from provider: SafetensorsWriter.Provider
+    toFolder folder: String, with writer: SafetensorsWriter,
+    from provider: @escaping SafetensorsWriter.Provider
   ) throws {
-    try writer.write(weights, toFolder: folder, from: provider)
+    let (stored, values) =
+      architecture == .gpt2 ? GPT2Weights.turned(weights, provider) : (weights, provider)
+    try writer.write(stored, toFolder: folder, from: values)
     for (name, contents) in huggingFaceFiles(elementType: writer.elementType) {
       try OutputFile.write(Array(contents.utf8), to: "\(folder)/\(name)")
     }

@@ -67,8 +67,10 @@ import Testing
   }
 
   @Test(arguments: [
-    ("model_type", "\"mixtral\"", "\"mixtral\", expected one of llama, qwen2, qwen3"),
-    ("model_type", "null", "missing, expected one of llama, qwen2, qwen3"),
+    (
+      "model_type", "\"mixtral\"", "\"mixtral\", expected one of llama, mistral, qwen2, qwen3, gpt2, gpt_neox"
+    ),
+    ("model_type", "null", "missing, expected one of llama, mistral, qwen2, qwen3, gpt2, gpt_neox"),
     ("vocab_size", "0", "0, expected an integer from 1 to 16777216"),
     ("hidden_size", "-64", "-64, expected an integer"),
     ("hidden_size", "\"64\"", "\"64\", expected an integer"),
@@ -77,14 +79,14 @@ import Testing
     ("intermediate_size", "1.5", "1.5, expected an integer"),
     ("num_hidden_layers", "9223372036854775808", "expected an integer from 1 to 4096"),
     ("num_key_value_heads", "3", "3, expected a divisor of num_attention_heads, which is 4"),
-    ("head_dim", "7", "the head dimension is 7, expected an even number"),
+    ("head_dim", "7", "7 of 7 elements of a head are rotated, expected an even number"),
     ("rms_norm_eps", "-1e-5", "-1e-05, expected a number"),
     ("tie_word_embeddings", "1", "1, expected true or false"),
     ("hidden_act", "\"gelu\"", "\"gelu\", expected \"silu\""),
     ("eos_token_id", "\"</s>\"", "\"</s>\", expected a token id"),
     ("num_local_experts", "8", "8, expected none: mixtures of experts are not supported"),
-    ("sliding_window", "4096", "4096, expected none: sliding windows are not supported"),
-    ("layer_types", "[\"sliding_attention\"]", "expected only \"full_attention\""),
+    ("sliding_window", "0", "0, expected an integer from 1"),
+    ("layer_types", "[\"linear_attention\"]", "expected only \"full_attention\" and \"sliding_attention\""),
     ("quantization_config", "{}", "expected none: quantised safetensors are not supported"),
     ("partial_rotary_factor", "0.5", "0.5, expected 1"),
     ("rope_scaling", "{\"rope_type\":\"yarn\"}", "\"yarn\", expected \"default\", \"linear\" or \"llama3\""),
@@ -103,6 +105,15 @@ import Testing
     #expect(try config(qwen2.merging(["use_sliding_window": .bool(false)]) { $1 }).numHiddenLayers == 2)
     let on = qwen2.merging(["use_sliding_window": .bool(true), "max_window_layers": .integer(28)]) { $1 }
     #expect(try config(on).numHiddenLayers == 2)
+  }
+
+  @Test func contextsEndWhereWindowsWouldMatter() throws {
+    let usual = try config([:]).maxPositionEmbeddings
+    #expect(try config(["sliding_window": .integer(16)]).maxPositionEmbeddings == 16)
+    #expect(try config(["sliding_window": .integer(1 << 20)]).maxPositionEmbeddings == usual)
+    let layers: JSONValue = .array([.string("full_attention"), .string("sliding_attention")])
+    #expect(try config(["layer_types": layers, "sliding_window": .integer(16)]).maxPositionEmbeddings == 16)
+    #expect(try config(["layer_types": layers, "sliding_window": .null]).maxPositionEmbeddings == usual)
   }
 
   @Test func hugeLayersAreRefused() throws {

@@ -33,7 +33,7 @@ import Testing
     let folder = try ModelFiles(path: "\(goldens)/tiny-\(name)")
     let (a, b) = (gguf.config, folder.config)
     #expect(a.architecture == b.architecture && a.weights == b.weights && a.headDim == b.headDim)
-    #expect(a.rmsNormEps == b.rmsNormEps && a.ropeTheta == b.ropeTheta && a.ropeScaling == b.ropeScaling)
+    #expect(a.normEps == b.normEps && a.ropeTheta == b.ropeTheta && a.ropeScaling == b.ropeScaling)
     #expect(a.maxPositionEmbeddings == b.maxPositionEmbeddings)
     #expect(a.bosTokenID == b.bosTokenID && a.eosTokenIDs == b.eosTokenIDs)
     for name in folder.weights.names {

@@ -14,7 +14,7 @@ import Testing
     #expect(config.numHiddenLayers == 2 && config.numAttentionHeads == 4 && config.numKeyValueHeads == 2)
     #expect(config.headDim == (name == "tiny-qwen3" ? 16 : 8))
     #expect(config.ropeTheta == (name == "tiny-llama" ? 10_000 : 1_000_000) && config.ropeScaling == .none)
-    #expect(config.rmsNormEps == (name == "tiny-llama" ? 1e-5 : 1e-6))
+    #expect(config.normEps == (name == "tiny-llama" ? 1e-5 : 1e-6))
     #expect(config.tieWordEmbeddings == (name == "tiny-qwen2"))
     #expect(config.attentionBias == (name == "tiny-qwen2") && config.queryKeyNorm == (name == "tiny-qwen3"))
     #expect(config.bosTokenID == (name == "tiny-llama" ? 1 : nil))
@@ -33,7 +33,7 @@ import Testing
     let folder = try ModelFiles(path: Places.smolLM2Folder!)
     #expect(gguf.config.weights == folder.config.weights && gguf.weights.names == folder.weights.names)
     #expect(gguf.config.numParameters == 134_515_008)
-    #expect(gguf.config.rmsNormEps == 1e-5 && gguf.config.ropeTheta == 100_000)
+    #expect(gguf.config.normEps == 1e-5 && gguf.config.ropeTheta == 100_000)
     #expect(gguf.config.eosTokenIDs == [2] && gguf.config.bosTokenID == 1)
     for name in gguf.weights.names {
       #expect(try gguf.weights.read(name) == folder.weights.read(name), "\(name)")

@@ -62,7 +62,8 @@ import Testing
 
   @Test func savesModels() throws {
     for name in [
-      "tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-llama.gguf", "tiny-qwen2.gguf", "tiny-qwen3.gguf",
+      "tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-mistral", "tiny-gpt2", "tiny-neox", "tiny-llama.gguf",
+      "tiny-qwen2.gguf", "tiny-qwen3.gguf",
     ] {
       try withScratchFolder { folder throws in
         let model = try ModelFiles(path: "\(goldens)/\(name)")
