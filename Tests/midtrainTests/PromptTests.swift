@@ -191,7 +191,7 @@ import Testing
     terminal.control("\\")
     terminal.enter(" 1")
     try terminal.expect("\n2\n> ")
-    terminal.enter("print 'go' ('x'):rep(1e7):find(('x*'):rep(30) .. 'y')")
+    terminal.enter("print 'go'; ('x'):rep(1e7):find(('x*'):rep(30) .. 'y')")
     try terminal.expect("go\n")
     terminal.control("\\")
     #expect(terminal.exitStatus() == -SIGQUIT)
