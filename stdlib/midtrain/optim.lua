@@ -80,7 +80,7 @@ local function optimizer(name, specification, update)
   end
 
   return function(source, given)
-    local self = options.check("mid.optim." .. name, given or {}, specification, 2)
+    local self = options.check("mid.optim." .. name, given or {}, specification)
     self.parameters, self.steps, self.buffers = optim.parameters(source), 0, {}
     return setmetatable(self, Optimizer)
   end
