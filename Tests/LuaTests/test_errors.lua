@@ -25,6 +25,7 @@ function tests.wrong_arguments_are_told_by_what_is_documented()
   expect("mid.budget.linear(5)", "budget.linear: expected a table of options, got number")
   expect("mid.budget.linear { finl = 1 }", "budget.linear: unknown option 'finl'; did you mean 'final'?")
   expect("mid.load(7)", "mid.load: argument 1 (path): expected string, got number 7")
+  expect("mid.optim.sgd(5)", "optim: expected a module, a model or a table of tensors, got number")
   expect("mid.plot(5)", "plot: expected a list of numbers, of points, or of series")
 end
 
@@ -38,6 +39,18 @@ function tests.methods_of_a_run_blame_their_caller()
   expect("run.learning_rat = 1", "run: unknown option 'learning_rat'; did you mean 'learning_rate'?", environment)
   expect("run:stpe()", "attempt to call a nil value (method 'stpe'); did you mean 'run:step'?", environment)
   expect("run:compare(5)", "methods of a run are called with a colon, as in run:start()", environment)
+end
+
+function tests.a_job_that_fails_names_its_run()
+  local run = require("support.tiny").rmt { lambda = function() return oops.x end }
+  local told, ok = check.printed(function()
+    run:start()
+    return pcall(run.wait, run)
+  end)
+  assert(told:find("halted before step 1", 1, true), told)
+  check.equal(ok, false)
+  local _, again = pcall(function() run.job:wait() end)
+  assert(again:find("run mid.rmt: ", 1, true) and again:find("global 'oops'", 1, true), again)
 end
 
 function tests.the_nearest_name_is_told()

@@ -124,7 +124,8 @@ local function meant(message, level)
     known[word:sub(#before + 1)] = true
   end
   local nearest = options.nearest(name, known)
-  return nearest and before .. nearest
+  -- Names of two letters, such as `os`, are near to too much.
+  return nearest and #nearest > 2 and before .. nearest or nil
 end
 
 -- Messages ----------------------------------------------------------------------------------------
@@ -162,7 +163,9 @@ local function from_outside(message, found, is_own)
   end
   local comment = functions.comment(debug.getinfo(called, "f").func)
   if not is_own then
-    local name = comment and comment.name or "the library"
+    local name = comment and comment.name or debug.getinfo(called, "n").name or "the library"
+    -- Those are methods of every run.
+    name = name:gsub("^mid%.views%.", "run:"):gsub("^mid%.training%.", "run:")
     local wrong = comment and misuse(comment, called)
     text = ("%s: %s"):format(name, wrong or ("%s (at %s:%d)"):format(text,
       found.inner[1].short_src:match "[^/]*$", found.inner[1].currentline))

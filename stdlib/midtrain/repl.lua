@@ -112,9 +112,13 @@ function repl.parse(text, name)
   return nil, errors.with_line(problem), is_silent
 end
 
--- For xpcall. Ctrl-C waits until its message is shown.
+-- For xpcall. Ctrl-C, which is raised again and again, waits until its message is shown and the prompt has
+-- taken note of it.
 local function traced(message)
-  if type(message) == "string" and message:find "interrupted$" then mid.hold_interrupts() end
+  if type(message) == "string" and message:find "interrupted$" then
+    mid.hold_interrupts()
+    mid.spawn(mid.release_interrupts)
+  end
   return errors.traced(message)
 end
 
@@ -140,10 +144,7 @@ function repl.compile(text, name)
     if ok then return ... end
     report(...)
   end
-  return f and function()
-    local held <close> = setmetatable({}, { __close = mid.release_interrupts })
-    return shown(xpcall(f, traced))
-  end, problem, is_silent
+  return f and function() return shown(xpcall(f, traced)) end, problem, is_silent
 end
 
 --- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the
