@@ -15,7 +15,7 @@ local with_stand_in = {
   "run", "scoring", "svg", "tasks", "tensorboard",
 }
 local with_engine = {
-  "autograd", "complete", "engine", "guard", "help", "losses", "nn", "objective", "repl", "resume", "show", "stream", "stubs",
+  "autograd", "complete", "engine", "errors", "guard", "help", "losses", "nn", "objective", "repl", "resume", "show", "stream", "stubs",
   "tensor_goldens", "tensor_misuse", "tensor_properties", "tensor_stored",
 }
 

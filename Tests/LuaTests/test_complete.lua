@@ -169,4 +169,11 @@ function tests.all_options_are_declared()
   assert(count > 35, count)
 end
 
+function tests.a_stored_tensor_does_what_a_tensor_does()
+  local environment = { x = mid.tensor({ 1, 2 }, "i64") }
+  check.equal(complete.words("x:tol", "", environment), { "x:tolist" })
+  check.equal(complete.words("x:su", "", environment), { "x:sum" })
+  check.equal(complete.words("x.sha", "", environment), { "x.shape" })
+end
+
 return tests

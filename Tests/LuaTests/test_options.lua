@@ -48,12 +48,9 @@ return {
   end,
 
   blame_falls_on_the_caller = function()
-    local function api(given)
-      local o = options.check("api", given, specification)
-      return o
-    end
+    -- Of however many functions of the library that are in between.
     local _, message = pcall(function()
-      api { docs = {}, temprature = 1 }
+      require "midtrain.budget".linear { initial = 400, finl = 1 }
     end)
     local line = debug.getinfo(1, "l").currentline - 2
     check.equal(tonumber(message:match(":(%d+):")), line, "line")

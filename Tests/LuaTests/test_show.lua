@@ -56,7 +56,7 @@ function tests.functions_say_what_they_are()
   check.equal(show.format { mid.budget.none() }, "{ function of mid.budget.none }")
   local elsewhere = load("return function(x)\n return x end", "=there")()
   check.equal(show.format(elsewhere), "function (there:1)")
-  check.equal(show.format(math.floor), "function (native)")
+  check.equal(show.format(math.floor), "function math.floor")
 end
 
 function tests.what_models_give()
@@ -69,6 +69,13 @@ function tests.what_models_give()
   assert(select(2, text:gsub("\n", "")) < 14, text)
   check.equal(show.format(mid.tensor { { 1, 2 }, { 3, 4 } }), "Tensor [2, 2] f32\n  1  2\n  3  4")
   assert(show.format(tiny.rmt()):find "step 0/6")
+end
+
+function tests.functions_that_are_not_the_library_s_have_their_names()
+  require "midtrain.output".install()
+  check.equal(show.format(print), "function print(...)")
+  check.equal(show.format(string.rep), "function string.rep")
+  check.equal(show.format(setmetatable), "function setmetatable")
 end
 
 return tests

@@ -567,6 +567,9 @@ mid.entropy = require "midtrain.entropy"
 --- documents as token ids and the trunk of a step's forest
 mid.documents = require "midtrain.documents"
 
+--- errors as people read them
+mid.errors = require "midtrain.errors"
+
 --- event files that TensorBoard shows
 mid.tensorboard = require "midtrain.tensorboard"
 
@@ -725,6 +728,9 @@ mid.training = require "midtrain.training"
 
 --- whether this installation works
 mid.installation = require "midtrain.installation"
+
+--- whose line an error is about
+mid.blame = require "midtrain.blame"
 
 --- Prints help: the overview, or that for a name, a function or an object.
 ---@param topic any

@@ -887,7 +887,7 @@ function Tensor:save(path) end
 ---@return Packed
 function Tensor:pack(dtype) end
 
----@class StoredTensor
+---@class StoredTensor: Tensor
 ---@field shape integer[] Sizes of its dimensions; empty for one element.
 ---@field dtype string What the elements are: bf16 or i64.
 ---@field count integer How many elements there are.

@@ -10,6 +10,7 @@
 -- and Ctrl-C as a line by itself, which ends what answers it. Everything happens on the thread that
 -- runs Lua, between the native operations of the run; code of a client gives way to it.
 
+local errors = require "midtrain.errors"
 local mid = require "midtrain.native"
 local output = require "midtrain.output"
 local repl = require "midtrain.repl"
@@ -41,44 +42,47 @@ local function in_environment(f, session)
   return f
 end
 
--- A traceback without what is below the client's own code.
-local function traceback(message)
-  return (mid.traceback(message, 2):gsub("\n  %[C%]: in [^\n]*'xpcall'\n[^\n]*attach%.lua.*$", ""))
-end
-
 -- Runs an input, or keeps it if it is only a beginning. What it prints goes to the client.
 local function evaluate(session, line)
   local text = session.pending and session.pending .. "\n" .. line or line
   session.pending = nil
   if text:find "^%s*$" then return end
-  local f, problem, is_silent = repl.compile(text, next_name(session))
+  local f, problem, is_silent = repl.parse(text, next_name(session))
   if problem then return print(problem) end
   if not f then
     session.pending = text
     return
   end
-  local results = table.pack(xpcall(in_environment(f, session), traceback))
+  local results = table.pack(xpcall(in_environment(f, session), errors.traced))
   if not results[1] then return print(results[2]) end
   if results.n == 1 or is_silent then return end
   session.environment._, session.environment.ans = results[2], results[2]
   repl.show(table.unpack(results, 2, results.n))
 end
 
--- The value that a word of the shell stands for: that of an expression, or else the word as text.
+-- The value that a word of the shell stands for: that of an expression, or else the word as text, and why
+-- it was no expression.
 local function value_of(text, session)
   local f = mid.compile("return " .. text, next_name(session))
-  local ok, value = false, nil
-  if f then ok, value = pcall(in_environment(f, session)) end
+  if not f then return text end
+  local ok, value = xpcall(in_environment(f, session), errors.traced)
   if ok and value ~= nil then return value end
-  return text
+  return text, not ok and value:match "^client [%d%[%]]+:1: ([^\n]*)" or nil
 end
 
 -- Assigns all settings or none.
 local function set(session, settings)
-  local run, knobs, lines = session.run, {}, {}
-  for _, setting in ipairs(settings) do knobs[setting[1]] = value_of(setting[2], session) end
+  local run, knobs, lines, reasons = session.run, {}, {}, {}
+  for _, setting in ipairs(settings) do
+    local name = setting[1]
+    knobs[name], reasons[name] = value_of(setting[2], session)
+  end
   local ok, problem = pcall(run.set, run, knobs)
-  if not ok then return { problem = problem } end
+  if not ok then
+    -- What is no expression may be a word that the setting can be; if it is not, the reason counts.
+    local name = problem:match "option '([^']+)'"
+    return { problem = reasons[name] and ("run: option '%s': %s"):format(name, reasons[name]) or problem }
+  end
   for _, setting in ipairs(settings) do
     lines[#lines + 1] = ("%s = %s"):format(setting[1], setting[2])
   end

@@ -5,6 +5,10 @@ local native = require "midtrain.native"
 
 local functions = {}
 
+--- Native types that do what another one does, besides what is their own.
+---@type table<string, string>
+functions.adopts = { StoredTensor = "Tensor" }
+
 local entries -- in order of declaration
 
 --- Every native function, method and property: name, kind, parameters, returns, doc, example.
@@ -124,6 +128,15 @@ local function settings_of(f)
   return found
 end
 
+-- The name of one of Lua's own functions.
+local function standard(f)
+  for _, library in ipairs { "_G", "coroutine", "debug", "io", "math", "os", "package", "string", "table", "utf8" } do
+    for name, value in next, package.loaded[library] or {} do
+      if rawequal(value, f) then return (library == "_G" and "" or library .. ".") .. name end
+    end
+  end
+end
+
 --- A function in a line: its name, or what made it with which settings, or its text if that is
 --- short.
 ---@param f function
@@ -133,8 +146,14 @@ function functions.title(f)
   if entry then return "function " .. entry.name end
   local info = debug.getinfo(f, "S")
   if info.what == "main" then return "function (a whole file)" end
-  if info.what ~= "Lua" then return "function (native)" end
+  if info.what ~= "Lua" then
+    local name = standard(f)
+    return name and "function " .. name or "function (native)"
+  end
   local lines = functions.lines(f) or {}
+  -- One that is made inside of another function, under a name of its own, as `print` is.
+  local inner = (lines[info.linedefined] or ""):match "^%s+function%s+([%w_.:]+%s*%b())"
+  if inner then return "function " .. inner end
   local text = info.linedefined == info.lastlinedefined and (lines[info.linedefined] or "")
   local is_alone = text and not text:find "function.*function"
   local written = is_alone and text:match "%f[%w_]function%s*%(.*%f[%w_]end%f[^%w_]"

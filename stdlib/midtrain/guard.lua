@@ -4,8 +4,6 @@
 -- The count hook belongs to the coroutine that runs, as the engine's own for Ctrl-C does (see
 -- Interrupt.c). That one takes the place of ours when it must, and is then left alone.
 
-local mid = require "midtrain.native"
-
 local guard = {}
 
 --- Lua instructions that a call may take where nobody says otherwise: a tenth of a second or so.
@@ -21,14 +19,6 @@ local function limiter(limit)
     error(message, 0)
   end
   return hook
-end
-
---- For xpcall: a message with the calls that led to it, once.
----@param message any
----@return any
-function guard.traced(message)
-  local is_traced = type(message) == "string" and message:find("\nstack traceback:\n", 1, true)
-  return is_traced and message or mid.traceback(message, 2)
 end
 
 --- Calls f(…) within `limit` Lua instructions; 0 is no limit. Native functions count as one

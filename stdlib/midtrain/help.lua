@@ -25,17 +25,23 @@ function help.document(entry)
   table.insert(documented, entry)
 end
 
---- The entries of what belongs to a type, by the type's name.
+local function short_name(entry) return entry.name:match "[%w_]+$" end
+
+--- The entries of what belongs to a type, by the type's name: its own, then what it adopts.
 function help.members(type_name)
-  local found, start = {}, type_name:lower()
-  for _, entry in ipairs(help.entries()) do
-    local is_member = entry.kind == "method" or entry.kind == "property"
-    if is_member and entry.name:match "^([%w_]+)[.:]" == start then found[#found + 1] = entry end
+  local found, own = {}, {}
+  while type_name do
+    local start, here = type_name:lower(), {}
+    for _, entry in ipairs(help.entries()) do
+      local is_member = entry.kind == "method" or entry.kind == "property"
+      local is_here = is_member and entry.name:match "^([%w_]+)[.:]" == start
+      if is_here and not own[short_name(entry)] then here[#here + 1] = entry end
+    end
+    for _, entry in ipairs(here) do found[#found + 1], own[short_name(entry)] = entry, true end
+    type_name = functions.adopts[type_name]
   end
   return found
 end
-
-local function short_name(entry) return entry.name:match "[%w_]+$" end
 
 local function signature(entry)
   if entry.kind == "property" or entry.kind == "prompt" and #entry.parameters == 0 then return entry.name end

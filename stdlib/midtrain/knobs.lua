@@ -4,6 +4,8 @@
 -- Fields of a run: knobs holds the values in force, pending names those assigned since the last step,
 -- previous what was in force before a knob's last change, fresh the knobs that changed with this step.
 
+local blame = require "midtrain.blame"
+local errors = require "midtrain.errors"
 local guard = require "midtrain.guard"
 local journal = require "midtrain.journal"
 local options = require "midtrain.options"
@@ -11,27 +13,24 @@ local output = require "midtrain.output"
 
 local knobs = {}
 
---- The value that a knob takes on, checked. Errors blame a stack level as `error` does.
+--- The value that a knob takes on, checked. Errors blame the code that called the library.
 ---@param own table fields of a run
 ---@param name string
 ---@param value any
----@param level integer
 ---@return any
-function knobs.checked(own, name, value, level)
+function knobs.checked(own, name, value)
   local option = own.specification[name]
   if not option or not option.knob then
     if option or own[name] ~= nil then
-      error(("run: '%s' cannot be assigned"):format(name), level)
+      error(("run: '%s' cannot be assigned"):format(name), blame.level())
     end
     local known = {}
     for candidate, other in pairs(own.specification) do
       if other.knob then known[candidate] = true end
     end
-    error(options.unknown("run", name, known), level)
+    error(options.unknown("run", name, known), blame.level())
   end
-  -- No tail call: levels are counted from here.
-  local checked = options.value("run", name, value, option, level)
-  return checked
+  return options.value("run", name, value, option)
 end
 
 -- Puts a value into force at the step that is to be taken, and writes it down.
@@ -80,7 +79,7 @@ local function noting(own, name, f)
     end
   end
   -- Its own lines belong into a traceback.
-  local function traced(...) return succeeded(xpcall(f, guard.traced, ...)) end
+  local function traced(...) return succeeded(xpcall(f, errors.traced, ...)) end
   return function(...)
     own.calling = name
     return returned(succeeded(guard.call(guard.instructions, traced, ...)))

@@ -2,6 +2,7 @@
 -- table of tensors, and train what requires a gradient in it. Lines that begin with `--- > ` are
 -- examples, which the tests run.
 
+local blame = require "midtrain.blame"
 local native = require "midtrain.native"
 local options = require "midtrain.options"
 
@@ -12,7 +13,10 @@ local optim = {}
 ---@param source any a module, a model, or a table of tensors by name or number
 ---@return { name: string, tensor: Tensor }[]
 function optim.parameters(source)
-  local tensors = source
+  local tensors, kind = source, type(source)
+  if kind ~= "userdata" and kind ~= "table" then
+    error(("optim: expected a module, a model or a table of tensors, got %s"):format(kind), blame.level())
+  end
   if type(source) == "userdata" or type(source.parameters) == "function" then
     tensors = source:parameters()
   end
@@ -20,7 +24,7 @@ function optim.parameters(source)
   for name, tensor in pairs(tensors) do
     if tensor.requires_grad then list[#list + 1] = { name = tostring(name), tensor = tensor } end
   end
-  if #list == 0 then error("optim: nothing here requires a gradient", 3) end
+  if #list == 0 then error("optim: nothing here requires a gradient", blame.level()) end
   table.sort(list, function(a, b) return a.name < b.name end)
   return list
 end
@@ -80,7 +84,7 @@ local function optimizer(name, specification, update)
   end
 
   return function(source, given)
-    local self = options.check("mid.optim." .. name, given or {}, specification, 2)
+    local self = options.check("mid.optim." .. name, given or {}, specification)
     self.parameters, self.steps, self.buffers = optim.parameters(source), 0, {}
     return setmetatable(self, Optimizer)
   end

@@ -1,6 +1,8 @@
 -- Checks tables of named options against a specification: types, ranges, choices and defaults.
 -- A name that is not in the specification is an error that suggests the nearest one that is.
 
+local blame = require "midtrain.blame"
+
 local options = {}
 
 ---@class midtrain.Option
@@ -101,20 +103,17 @@ local function show(value)
   return type(value) == "string" and ("'%s'"):format(value) or tostring(value)
 end
 
---- One value, converted and checked. `level` is the stack level to blame: 2, the default, blames
---- the caller of the function that calls this; 0 blames nobody.
+--- One value, converted and checked. Errors blame the code that called the library.
 ---@param where string
 ---@param name string
 ---@param value any
 ---@param option midtrain.Option
----@param level integer?
 ---@return any
-function options.value(where, name, value, option, level)
-  level = level == 0 and 0 or (level or 2) + 1
+function options.value(where, name, value, option)
   if type(value) == "function" and options.is_scheduled(option) then return value end
   if value ~= nil and option.convert then value = option.convert(value) end
   if value == nil then
-    if option.required then error(("%s: option '%s' is required"):format(where, name), level) end
+    if option.required then error(("%s: option '%s' is required"):format(where, name), blame.level()) end
     return nil
   end
   local types = accepted_types(option)
@@ -128,7 +127,7 @@ function options.value(where, name, value, option, level)
     error(("%s: option '%s' must be %s%s, got %s (%s)"):format(where, name,
       option.expected or table.concat(types, " or "),
       options.is_scheduled(option) and " or a function of (t, T, state)" or "", type(value),
-      show(value)), level)
+      show(value)), blame.level())
   end
   if type(value) == "number" then
     local low, high = option.min, option.max
@@ -136,7 +135,7 @@ function options.value(where, name, value, option, level)
       local range = low and high and ("lie between %s and %s"):format(low, high)
         or low and ("be a finite number of %s or more"):format(low)
         or high and ("be a finite number of at most %s"):format(high) or "be a finite number"
-      error(("%s: option '%s' must %s, got %s"):format(where, name, range, value), level)
+      error(("%s: option '%s' must %s, got %s"):format(where, name, range, value), blame.level())
     end
   end
   if option.choices and type(value) == "string" then
@@ -146,7 +145,7 @@ function options.value(where, name, value, option, level)
       local nearest = options.nearest(value, known)
       error(("%s: option '%s' must be one of %s, got '%s'%s"):format(
         where, name, table.concat(option.choices, ", "), value,
-        nearest and ("; did you mean '%s'?"):format(nearest) or ""), level)
+        nearest and ("; did you mean '%s'?"):format(nearest) or ""), blame.level())
     end
   end
   return value
@@ -167,7 +166,7 @@ function options.at(where, name, given, option, t, T, state)
   local value, more = given(t, T, state or {})
   name = name .. "(t, T)"
   if value == nil and (option.required or option.default ~= nil) then
-    error(("%s: option '%s' gave nothing"):format(where, name), 2)
+    error(("%s: option '%s' gave nothing"):format(where, name), blame.level())
   end
   return options.value(where, name, value, options.merged(option, { knob = false })), more
 end
@@ -176,24 +175,22 @@ end
 ---@param where string named in errors, e.g. "mid.rmt"
 ---@param given table?
 ---@param specification table<string, midtrain.Option>
----@param level integer? 1 blames the caller of the function that calls this (the default)
 ---@return table
-function options.check(where, given, specification, level)
-  level = (level or 1) + 2
+function options.check(where, given, specification)
   if given ~= nil and type(given) ~= "table" then
-    error(("%s: expected a table of options, got %s"):format(where, type(given)), level)
+    error(("%s: expected a table of options, got %s"):format(where, type(given)), blame.level())
   end
   given = given or {}
   for name in pairs(given) do
     if specification[name] == nil then
-      error(options.unknown(where, name, specification), level)
+      error(options.unknown(where, name, specification), blame.level())
     end
   end
   local result = {}
   for name, option in pairs(specification) do
     local value = given[name]
     if value == nil then value = option.default end
-    result[name] = options.value(where, name, value, option, level)
+    result[name] = options.value(where, name, value, option)
   end
   return result
 end

@@ -34,7 +34,7 @@ local histogram_options = options.merged(common, series.histogram_specification)
 
 -- Checked options; a plot with its labels fits into the terminal.
 local function checked(where, given, known)
-  local o = options.check(where, given, known, 2)
+  local o = options.check(where, given, known)
   o.width = o.width or math.max(10, terminal.columns(81) - 9)
   return o
 end

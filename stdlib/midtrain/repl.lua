@@ -2,10 +2,13 @@
 -- running them and jobs is native; what Tab offers is in complete.lua.
 
 local complete = require "midtrain.complete"
+local errors = require "midtrain.errors"
 local help = require "midtrain.help"
 local mid = require "midtrain.native"
+local options = require "midtrain.options"
 local output = require "midtrain.output"
 local show = require "midtrain.show"
+local terminal = require "midtrain.terminal"
 
 local repl = { complete = complete.words }
 
@@ -16,9 +19,12 @@ local function bytes(count)
   return size < 1e9 and ("%.0f MB"):format(count / 1e6) or ("%.2f GB"):format(count / 1e9)
 end
 
+local callable = { { "function", "string" }, required = true, expected = "a function or code" }
+
 --- Calls a function, or runs code, and says how long that took and what it left in memory; gives
 --- its results.
 function repl.time(f, ...)
+  options.value("time", "f", f, callable)
   if type(f) == "string" then f = load("return " .. f, "=time") or assert(load(f, "=time")) end
   local before, started = mid.memory(), mid.clock()
   local results = table.pack(f(...))
@@ -72,13 +78,20 @@ end
 --- Prints the help for a name, function or object; see help.text.
 function repl.help(topic, environment) print(help.text(topic, environment)) end
 
+-- A transcript that is pasted has the prompt before its lines.
+local function without_prompt(text)
+  if not text:find "^> " then return text end
+  return (("\n" .. text:sub(3)):gsub("\n>> ", "\n"):sub(2))
+end
+
 --- Compiles an input: a function; nil and what is wrong; or nil alone when it is the beginning of
 --- something. An expression's function returns its values. `=expression` and `?name` are inputs, too.
 ---@param text string
 ---@param name string
 ---@return function? f, string? problem
 ---@return boolean is_silent whether a `;` at the end says that values are not to be shown
-function repl.compile(text, name)
+function repl.parse(text, name)
+  text = without_prompt(text)
   local is_silent = (text:gsub("%-%-[^\n%]\"']*$", "")):find ";%s*$" ~= nil
   local topic = text:match "^%s*%?%s*(.-)%s*$"
   if topic then
@@ -94,8 +107,44 @@ function repl.compile(text, name)
     return mid.compile(passed, name, text) or f, nil, is_silent
   end
   local g, problem, is_incomplete = mid.compile(text, name)
-  if not g and (is_incomplete or is_beginning) then problem = nil end
-  return g, problem, is_silent
+  if g then return g, nil, is_silent end
+  if is_incomplete or is_beginning then return nil, nil, is_silent end
+  return nil, errors.with_line(problem), is_silent
+end
+
+-- For xpcall. Ctrl-C, which is raised again and again, waits until its message is shown and the prompt has
+-- taken note of it.
+local function traced(message)
+  if type(message) == "string" and message:find "interrupted$" then
+    mid.hold_interrupts()
+    mid.spawn(mid.release_interrupts)
+  end
+  return errors.traced(message)
+end
+
+-- Writes an error as the program does: the message in red, what follows it faint.
+local function report(message)
+  io.stdout:flush()
+  local first, rest = tostring(message):match "^([^\n]*)(.*)$"
+  if not terminal.is_colored() then
+    io.stderr:write("midtrain: ", first, rest, "\n")
+  else
+    io.stderr:write("\27[31m", first, "\27[0m\27[2m", rest, "\27[0m\n")
+  end
+end
+
+--- The same for the prompt: calling the function shows its error instead of raising it.
+---@param text string
+---@param name string
+---@return function? f, string? problem
+---@return boolean is_silent
+function repl.compile(text, name)
+  local f, problem, is_silent = repl.parse(text, name)
+  local function shown(ok, ...)
+    if ok then return ... end
+    report(...)
+  end
+  return f and function() return shown(xpcall(f, traced)) end, problem, is_silent
 end
 
 --- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the

@@ -6,8 +6,9 @@
 -- always seen, checked and journaled.
 
 local attach = require "midtrain.attach"
+local blame = require "midtrain.blame"
 local checkpoint = require "midtrain.checkpoint"
-local guard = require "midtrain.guard"
+local errors = require "midtrain.errors"
 local health = require "midtrain.health"
 local history = require "midtrain.history"
 local journal = require "midtrain.journal"
@@ -73,11 +74,11 @@ run.specification = options.merged(checkpoint.specification, health.specificatio
   memory_limit = { "number", min = 0, knob = true, doc = "GB; what the machine has if absent" },
 })
 
--- Assigns all knobs or none; errors blame a stack level, 0 nobody.
-local function assign(self, given, level)
+-- Assigns all knobs or none.
+local function assign(self, given)
   local own, values = fields(self), {}
   for name, value in pairs(given) do
-    values[name] = knobs.checked(own, name, value, level == 0 and 0 or level + 1)
+    values[name] = knobs.checked(own, name, value)
   end
   -- In a replay what the script, a file or a prompt changes is in the journal, with its step.
   if own.changes then return end
@@ -142,7 +143,7 @@ function run.new(policy)
   if o.resume and (is_there or type(o.resume) == "string") then resume.from(own, o.resume) end
   local self = setmetatable({}, {
     __index = function(self, name) return fields(self)[name] end,
-    __newindex = function(self, name, value) assign(self, { [name] = value }, 3) end,
+    __newindex = function(self, name, value) assign(self, { [name] = value }) end,
     __fields = own, __name = "Run", __tostring = function(self) return self:describe() end,
   })
   live[self] = true
@@ -159,7 +160,7 @@ local function attempt(self)
     local ok, result = xpcall(function()
       own.in_force = knobs.in_force(own)
       return own.policy.step(self, own.in_force, own.t)
-    end, guard.traced)
+    end, errors.traced)
     if ok then return result end
     local is_again = not own.has_updated
       and knobs.fall_back(own, result, own.in_force.on_error == "fallback")
@@ -190,7 +191,7 @@ local function take_step(self)
     replay.apply(own.changes, own.t + 1,
       function(name, value) own[name], own.pending[name] = value, true end)
   elseif own.watched then
-    watch.update(own.watched, function(given) assign(self, given, 0) end)
+    watch.update(own.watched, function(given) assign(self, given) end)
   end
   knobs.apply(own)
   own.timings, own.histograms, own.is_stepping = {}, {}, true
@@ -260,7 +261,7 @@ local function advance(self, last, pausable)
     end
     if own.t == own.T or own.stopping or mid.is_terminated() then self:checkpoint() end
     if own.t == own.T and own.changes then replay.finish(own.policy.options.out) end
-  end, guard.traced)
+  end, errors.traced)
   local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
   if ok and signal and holders == 1 then
@@ -277,7 +278,9 @@ local function advance(self, last, pausable)
     end
     -- What was learned up to here is not lost with the process. An interrupt stops this, too.
     if own.t > 0 and not own.has_updated then pcall(self.checkpoint, self) end
-    error(message, 0)
+    -- Which of several runs it was.
+    local prefix = pausable and ("run %s: "):format(own.out or own.name) or ""
+    error(prefix .. message, 0)
   end
 end
 
@@ -375,8 +378,9 @@ end
 ---@return midtrain.Run
 function Run:wait(step)
   local own = fields(self)
+  step = options.value("run:wait", "step", step, { "integer", min = 0 })
   if own.pausing and not own.problem then
-    error("run: it is paused, so waiting would never end; resume it first", 2)
+    error("run: it is paused, so waiting would never end; resume it first", blame.level())
   end
   wait_until(self, function() return own.problem or step and own.t >= step end)
   if own.problem then error(own.problem, 0) end
@@ -448,8 +452,10 @@ options.takes(Run.fork, forking)
 ---@param given table<string, any>
 ---@return midtrain.Run
 function Run:set(given)
-  if type(given) ~= "table" then error("run:set: expected a table of settings", 2) end
-  assign(self, given, 3)
+  if type(given) ~= "table" then
+    error(("run:set: expected a table of settings, got %s"):format(type(given)), blame.level())
+  end
+  assign(self, given)
   return self
 end
 

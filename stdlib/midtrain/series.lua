@@ -2,6 +2,7 @@
 -- forms of data, and the bars of histograms.
 
 local axes = require "midtrain.axes"
+local blame = require "midtrain.blame"
 
 local series = {}
 
@@ -63,7 +64,7 @@ end
 -- All of them: { name, points }. Data are a list of numbers or points, a list of series
 -- { name =, values = } or { name =, points = }, or a table of lists by name.
 local function named(where, data, first)
-  local level = 4 -- the caller of the plot
+  local level = blame.level()
   if type(data) ~= "table" then
     error(where .. ": expected a list of numbers, of points, or of series", level)
   end

@@ -144,7 +144,8 @@ local function types_file(entries)
   local examples = { Tensor = mid.tensor { 1 }, Batch = mid.batch() }
   local parts, classes = {}, {}
   for _, name in ipairs(order) do
-    local lines = { "---@class " .. name }
+    local adopted = functions.adopts[name]
+    local lines = { "---@class " .. name .. (adopted and ": " .. adopted or "") }
     for _, entry in ipairs(members[name]) do
       if entry.kind == "property" then
         lines[#lines + 1] =
