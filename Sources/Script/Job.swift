@@ -36,11 +36,17 @@ package final class Job: LuaObject {
   init(number: Int, from lua: LuaPointer, arguments: Int32, client: Client?) {
     self.number = number
     self.client = client
-    self.arguments = arguments
+    self.arguments = arguments + 2
     self.lua = lua_newthread(lua)
     thread = LuaReference(lua, -1)
     lua_settop(lua, -2)
     lua_xmove(lua, self.lua, arguments + 1)
+    // xpcall(f, handler, …), so that what fails is traced where it fails.
+    let state = LuaState.of(lua)
+    state.push(state.messageHandler, on: self.lua)
+    lua_rotate(self.lua, 2, 1)
+    state.protectedCall.push(on: self.lua)
+    lua_rotate(self.lua, 1, 1)
   }
 
   /// What scripts see: a job that waits is still running.

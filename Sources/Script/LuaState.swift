@@ -9,7 +9,9 @@ package final class LuaState {
   package private(set) lazy var scheduler = Scheduler(self)
   /// Source text of chunks that are not files, by chunk name, for tracebacks.
   private var sources: [String: String] = [:]
-  private let messageHandler: NativeFunction
+  let messageHandler: NativeFunction
+  /// Lua's own, which nobody can replace: every job runs in it.
+  private(set) var protectedCall: LuaReference!
   /// Functions outside the registry, kept alive for Lua.
   private var extraFunctions: [NativeFunction] = []
 
@@ -22,12 +24,17 @@ package final class LuaState {
     messageHandler = NativeFunction(
       "traceback", kind: .function, [Parameter("message", "any")], returns: "string", doc: "", example: "",
       body: .immediate { call in
-        try call.return(call.state.traced(errorMessage(call.lua, 1), in: call.lua, from: 1))
+        let message = errorMessage(call.lua, 1)
+        let words = call.state.inWordsOfTheLibrary(message, in: call.lua)
+        return try call.return(words ?? call.state.traced(message, in: call.lua, from: 1))
       })
     clua_set_owner(lua, Unmanaged.passUnretained(self).toOpaque())
     clua_use_incremental_collector(lua)
     lua_pushcclosure(lua, clua_open_libraries, 0)
     guard lua_pcallk(lua, 0, 0, 0, 0, nil) == LUA_OK else { fatalError("Lua's libraries do not open") }
+    lua_getglobal(lua, "xpcall")
+    protectedCall = LuaReference(lua, -1)
+    lua_settop(lua, -2)
     installNativeModule()
   }
 
@@ -61,7 +68,7 @@ package final class LuaState {
     guard status == LUA_OK else {
       let message = errorMessage(lua, -1)
       lua_settop(lua, -2)
-      throw ScriptError(message, message.hasSuffix("<eof>") ? .incomplete : .syntax)
+      throw ScriptError(withSourceLine(message, of: code), message.hasSuffix("<eof>") ? .incomplete : .syntax)
     }
   }
 
@@ -133,8 +140,8 @@ package final class LuaState {
 
   // MARK: Native module
 
-  func push(_ function: NativeFunction) {
-    clua_push_function(lua, dispatch, pointer(to: function))
+  func push(_ function: NativeFunction, on other: LuaPointer? = nil) {
+    clua_push_function(other ?? lua, dispatch, pointer(to: function))
   }
 
   private func installNativeModule() {
@@ -190,6 +197,33 @@ package final class LuaState {
     return message + traceback(of: lua, from: firstLevel)
   }
 
+  /// The same by the standard library, which leaves itself out and says what a wrong argument should have been; nil if
+  /// it is not loaded or Ctrl-C, which ends Lua code at once, is to be dealt with first.
+  private func inWordsOfTheLibrary(_ message: String, in lua: LuaPointer) -> String? {
+    guard !Interrupt.isPending else { return nil }
+    let top = lua_gettop(lua)
+    defer { lua_settop(lua, top) }
+    lua_getfield(lua, CLUA_REGISTRY, LUA_LOADED_TABLE)
+    guard lua_getfield(lua, -1, "midtrain.errors") == LUA_TTABLE,
+      lua_getfield(lua, -1, "traced") == LUA_TFUNCTION
+    else { return nil }
+    message.push(on: Stack(lua: lua))
+    lua_pushboolean(lua, 1)
+    guard clua_pcall(lua, 2, 1, 0) == LUA_OK else { return nil }
+    return errorMessage(lua, -1)
+  }
+
+  /// A message of the compiler, `chunk:LINE: …`, with the text of that line.
+  private func withSourceLine(_ message: String, of code: [UInt8]) -> String {
+    guard let match = message.firstMatch(of: #/:(\d+): /#), let number = Int(match.1), number > 0 else {
+      return message
+    }
+    let lines = code.split(separator: 10, maxSplits: number, omittingEmptySubsequences: false)
+    guard number <= lines.count else { return message }
+    let line = String(decoding: lines[number - 1].drop { $0 == 32 || $0 == 9 }, as: UTF8.self)
+    return line.isEmpty ? message : "\(message)\n    \(number) │ \(line)"
+  }
+
   /// The calls that led to where a stack is now, each Lua line with its source text; it begins with a line
   /// end.
   func traceback(of lua: LuaPointer, from firstLevel: Int32) -> String {
@@ -200,8 +234,7 @@ package final class LuaState {
     while lua_getstack(lua, level, &debug) != 0 {
       level += 1
       if level - firstLevel == 12, lua_getstack(lua, level + 12, &debug) != 0 {
-        var last = level + 12
-        while lua_getstack(lua, last, &debug) != 0 { last += 1 }
+        let last = depth(of: lua)
         lines.append("  … \(last - 10 - level) more")
         level = last - 10
         continue
@@ -218,6 +251,18 @@ package final class LuaState {
     }
     return lines.count > 2 ? lines.joined(separator: "\n") : ""
   }
+}
+
+/// How many levels a stack has. Each look at a level takes as long as it is deep.
+private func depth(of lua: LuaPointer) -> Int32 {
+  var debug = lua_Debug()
+  var (exists, beyond): (Int32, Int32) = (0, 1)
+  while lua_getstack(lua, beyond, &debug) != 0 { (exists, beyond) = (beyond, 2 * beyond) }
+  while exists + 1 < beyond {
+    let middle = (exists + beyond) / 2
+    if lua_getstack(lua, middle, &debug) != 0 { exists = middle } else { beyond = middle }
+  }
+  return beyond
 }
 
 /// Where a stack level's code is from, as messages say it.

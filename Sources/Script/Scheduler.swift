@@ -143,8 +143,10 @@ package final class Scheduler {
       lua_settop(job.lua, -count - 1)
       // A bare coroutine.yield() in the job only gives way to others.
       job.status = job.pending == nil ? .ready : .waiting
-    case LUA_OK:
-      job.results = count
+    case LUA_OK where lua_toboolean(job.lua, 1) != 0:
+      lua_rotate(job.lua, 1, -1)
+      lua_settop(job.lua, -2)
+      job.results = count - 1
       job.status = .done
     default:
       fail(job)
@@ -152,9 +154,7 @@ package final class Scheduler {
   }
 
   private func fail(_ job: Job) {
-    var message = errorMessage(job.lua, -1)
-    // What was caught and raised again says itself where it comes from.
-    if !message.contains("\nstack traceback:\n") { message += state.traceback(of: job.lua, from: 0) }
+    let message = errorMessage(job.lua, -1)
     lua_resetthread(job.lua)
     // Without the error, which would make it look suspended instead of dead.
     lua_settop(job.lua, 0)

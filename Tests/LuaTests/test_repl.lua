@@ -36,19 +36,19 @@ function tests.help_knows_what_only_the_prompt_has()
 end
 
 function tests.an_input_that_does_not_compile_is_shown()
-  check.equal(select(2, repl.parse("x = }", "in[1]")), "in[1]:1: unexpected symbol near '}'\n    1 │ x = }")
-  local f, problem = repl.parse("print(1\n  + ) 2", "in[1]")
+  check.equal(select(2, repl.compile("x = }", "in[1]")), "in[1]:1: unexpected symbol near '}'\n    1 │ x = }")
+  local f, problem = repl.compile("print(1\n  + ) 2", "in[1]")
   check.equal({ f, problem }, { nil, "in[1]:2: unexpected symbol near ')'\n    2 │ + ) 2" })
-  check.equal({ repl.parse("print(", "in[1]") }, { nil, nil, false })
+  check.equal({ repl.compile("print(", "in[1]") }, { nil, nil, false })
 end
 
 function tests.a_transcript_can_be_pasted()
-  check.equal(repl.parse("> 1 + 2", "in[1]")(), 3)
-  check.equal(repl.parse("> return (function()\n>>   return 4\n>> end)()", "in[1]")(), 4)
-  check.equal(repl.parse("> ", "in[1]")(), nil)
+  check.equal(repl.compile("> 1 + 2", "in[1]")(), 3)
+  check.equal(repl.compile("> return (function()\n>>   return 4\n>> end)()", "in[1]")(), 4)
+  check.equal(repl.compile("> ", "in[1]")(), nil)
   -- Where it is Lua it stays.
-  check.equal(repl.parse("return 8\n>> 1", "in[1]")(), 4)
-  check.equal(repl.parse("return [[\n> quoted]]", "in[1]")(), "> quoted")
+  check.equal(repl.compile("return 8\n>> 1", "in[1]")(), 4)
+  check.equal(repl.compile("return [[\n> quoted]]", "in[1]")(), "> quoted")
 end
 
 function tests.time_wants_a_function_or_code()

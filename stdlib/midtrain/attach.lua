@@ -47,7 +47,7 @@ local function evaluate(session, line)
   local text = session.pending and session.pending .. "\n" .. line or line
   session.pending = nil
   if text:find "^%s*$" then return end
-  local f, problem, is_silent = repl.parse(text, next_name(session))
+  local f, problem, is_silent = repl.compile(text, next_name(session))
   if problem then return print(problem) end
   if not f then
     session.pending = text

@@ -185,13 +185,16 @@ local function without(traceback, places)
   return table.concat(kept, "\n")
 end
 
+-- What lies deeper is not asked for: that takes the longer the deeper it is.
+local deepest = 1000
+
 -- The stack below a handler of errors: the innermost code outside of the library with its level, frames of
 -- the library above that, and all places of the library.
 local function look()
   local found, level = { inner = {}, places = {} }, 3
   while true do
     local info = debug.getinfo(level, "Sl")
-    if not info then return found end
+    if not info or level > deepest then return found end
     if info.currentline > 0 then
       local is_library = blame.is_library(info.source)
       if is_library then found.places[info.short_src] = true end
@@ -207,10 +210,12 @@ local function look()
   end
 end
 
---- For xpcall: a message with the calls of the person's code that led to it, once.
+--- For xpcall: a message with the calls of the person's code that led to it, once. Of what the library
+--- itself gives up in a job of its own, the message alone.
 ---@param message any
+---@param is_passed_on boolean? whether a handler of the engine calls this, which the stack then has above the error
 ---@return any
-function errors.traced(message)
+function errors.traced(message, is_passed_on)
   local is_text = type(message) == "string"
   if is_text and message:find("\nstack traceback:\n", 1, true) then return message end
   -- Of an endless recursion the line says enough; going over all its calls would take minutes.
@@ -218,11 +223,14 @@ function errors.traced(message)
     return errors.with_line(message:match "[^\n]*")
   end
   local found = is_text and look()
-  if not found or not found.outer then return (mid.traceback(message, 2)) end
+  local raiser = debug.getinfo(is_passed_on and 3 or 2, "f").func
+  if not found or not found.outer then
+    return is_text and raisers[raiser] and message or (mid.traceback(message, 2))
+  end
   local head = place(found.outer)
   local is_placed = message:sub(1, #head) == head
   if found.called and not is_placed then
-    local is_own = raisers[debug.getinfo(2, "f").func] or message:find "interrupted$"
+    local is_own = raisers[raiser] or message:find "interrupted$"
     message = from_outside(message, found, is_own)
   elseif not found.called then
     local name = meant(message, found.level)

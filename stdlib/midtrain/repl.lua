@@ -2,13 +2,11 @@
 -- running them and jobs is native; what Tab offers is in complete.lua.
 
 local complete = require "midtrain.complete"
-local errors = require "midtrain.errors"
 local help = require "midtrain.help"
 local mid = require "midtrain.native"
 local options = require "midtrain.options"
 local output = require "midtrain.output"
 local show = require "midtrain.show"
-local terminal = require "midtrain.terminal"
 
 local repl = { complete = complete.words }
 
@@ -90,7 +88,7 @@ end
 ---@param name string
 ---@return function? f, string? problem
 ---@return boolean is_silent whether a `;` at the end says that values are not to be shown
-function repl.parse(text, name)
+function repl.compile(text, name)
   text = without_prompt(text)
   local is_silent = (text:gsub("%-%-[^\n%]\"']*$", "")):find ";%s*$" ~= nil
   local topic = text:match "^%s*%?%s*(.-)%s*$"
@@ -109,42 +107,7 @@ function repl.parse(text, name)
   local g, problem, is_incomplete = mid.compile(text, name)
   if g then return g, nil, is_silent end
   if is_incomplete or is_beginning then return nil, nil, is_silent end
-  return nil, errors.with_line(problem), is_silent
-end
-
--- For xpcall. Ctrl-C, which is raised again and again, waits until its message is shown and the prompt has
--- taken note of it.
-local function traced(message)
-  if type(message) == "string" and message:find "interrupted$" then
-    mid.hold_interrupts()
-    mid.spawn(mid.release_interrupts)
-  end
-  return errors.traced(message)
-end
-
--- Writes an error as the program does: the message in red, what follows it faint.
-local function report(message)
-  io.stdout:flush()
-  local first, rest = tostring(message):match "^([^\n]*)(.*)$"
-  if not terminal.is_colored() then
-    io.stderr:write("midtrain: ", first, rest, "\n")
-  else
-    io.stderr:write("\27[31m", first, "\27[0m\27[2m", rest, "\27[0m\n")
-  end
-end
-
---- The same for the prompt: calling the function shows its error instead of raising it.
----@param text string
----@param name string
----@return function? f, string? problem
----@return boolean is_silent
-function repl.compile(text, name)
-  local f, problem, is_silent = repl.parse(text, name)
-  local function shown(ok, ...)
-    if ok then return ... end
-    report(...)
-  end
-  return f and function() return shown(xpcall(f, traced)) end, problem, is_silent
+  return nil, problem, is_silent
 end
 
 --- Calls `before(last)` ahead of everything that a job writes to the terminal, `last` being the
