@@ -197,16 +197,15 @@ package final class LuaState {
     return message + traceback(of: lua, from: firstLevel)
   }
 
-  /// The same by the standard library, which leaves itself out and says what a wrong argument should have been; nil if
-  /// it is not loaded or Ctrl-C, which ends Lua code at once, is to be dealt with first.
+  /// The same by the standard library, which leaves itself out and says what a wrong argument should have been; nil
+  /// without the library, and while Ctrl-C, which ends Lua code at once, is to be dealt with.
   private func inWordsOfTheLibrary(_ message: String, in lua: LuaPointer) -> String? {
     guard !Interrupt.isPending else { return nil }
     let top = lua_gettop(lua)
     defer { lua_settop(lua, top) }
     lua_getfield(lua, CLUA_REGISTRY, LUA_LOADED_TABLE)
-    guard lua_getfield(lua, -1, "midtrain.errors") == LUA_TTABLE,
-      lua_getfield(lua, -1, "traced") == LUA_TFUNCTION
-    else { return nil }
+    guard lua_getfield(lua, -1, "midtrain") == LUA_TTABLE else { return nil }
+    guard luaL_loadstring(lua, "return require('midtrain.errors').traced(...)") == LUA_OK else { return nil }
     message.push(on: Stack(lua: lua))
     lua_pushboolean(lua, 1)
     guard clua_pcall(lua, 2, 1, 0) == LUA_OK else { return nil }
@@ -249,6 +248,8 @@ package final class LuaState {
         lines.append("    \(debug.currentline) │ \(line)")
       }
     }
+    // What native code began with says nothing.
+    while lines.count > 2, lines[lines.count - 1].hasPrefix("  [C]: in ") { lines.removeLast() }
     return lines.count > 2 ? lines.joined(separator: "\n") : ""
   }
 }

@@ -43,9 +43,10 @@ end
 
 function tests.a_job_that_fails_names_its_run()
   local run = require("support.tiny").rmt { lambda = function() return oops.x end }
-  local told, ok, problem = check.printed(function()
+  local ok, problem
+  local told = check.printed(function()
     run:start()
-    return pcall(function() run.job:wait() end)
+    ok, problem = pcall(function() run.job:wait() end)
   end)
   assert(told:find("halted before step 1", 1, true), told)
   check.equal(ok, false)

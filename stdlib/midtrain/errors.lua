@@ -225,7 +225,9 @@ function errors.traced(message, is_passed_on)
   local found = is_text and look()
   local raiser = debug.getinfo(is_passed_on and 3 or 2, "f").func
   if not found or not found.outer then
-    return is_text and raisers[raiser] and message or (mid.traceback(message, 2))
+    local all = is_text and raisers[raiser] and message or (mid.traceback(message, 2))
+    -- Code of a coroutine that ended is not on this stack: its line is all there is.
+    return all == message and is_text and errors.with_line(message) or all
   end
   local head = place(found.outer)
   local is_placed = message:sub(1, #head) == head
