@@ -122,7 +122,8 @@ public final class LanguageModel: @unchecked Sendable {
   public var summary: String {
     let config = network.config
     let count = Double(network.parameterCount)
-    let size = String(format: count >= 1e9 ? "%.2f B" : "%.1f M", count / (count >= 1e9 ? 1e9 : 1e6))
+    let (format, unit) = count >= 1e9 ? ("%.2f B", 1e9) : count >= 1e5 ? ("%.1f M", 1e6) : ("%.1f K", 1e3)
+    let size = String(format: format, count / unit)
     return
       "\(config.architecture.displayName)  \(size) parameters · \(config.numHiddenLayers) layers · "
       + "d \(config.hiddenSize) · heads \(config.numAttentionHeads)/\(config.numKeyValueHeads) · "

@@ -38,7 +38,7 @@ function tests.methods_of_a_run_blame_their_caller()
     "run: option 'learning_rate' must be number or a function of (t, T, state), got string ('x')", environment)
   expect("run.learning_rat = 1", "run: unknown option 'learning_rat'; did you mean 'learning_rate'?", environment)
   expect("run:stpe()", "attempt to call a nil value (method 'stpe'); did you mean 'run:step'?", environment)
-  expect("run:compare(5)", "methods of a run are called with a colon, as in run:start()", environment)
+  expect("run:compare(5)", "run:compare: argument 1 (other): expected a run, got number", environment)
 end
 
 function tests.a_job_that_fails_names_its_run()

@@ -88,6 +88,10 @@ options.takes(views.plot, plot.specification)
 ---@param given table? options of mid.plot
 function views.compare(self, other, name, given)
   name = name or "reward"
+  if not pcall(proxy.fields, other) then
+    error(("run:compare: argument 1 (other): expected a run, got %s"):format(
+      other == nil and "nothing" or type(other)), 2)
+  end
   local mine, others = self.out or "this", proxy.fields(other).out or "other"
   check_metric("run:compare", name, { self, other })
   plot({ series(self, name, mine), series(other, name, others) },
