@@ -61,7 +61,7 @@ end
 
 function tests.what_models_give()
   local model = tiny.model()
-  assert(show.format(model):find "^Llama  0.0 M parameters · 2 layers")
+  assert(show.format(model):find "^Llama  %d+%.%d K parameters · 2 layers")
   assert(show.format(model.tokenizer):find "^Tokenizer  %d+ tokens · ")
   local samples = model:generate("1 + 1 =", { n = 2, max_tokens = 12, stop = {} })
   local text = show.format(samples)
