@@ -47,9 +47,11 @@ local defaults = {
   max_completion_length = 48,
   budget = 26, -- B_0; a written-out thought of the small world
   min_budget = 10, -- B_min; a terse one
+  temperature = 1, -- of samples in training; evaluation is greedy
   learning_rate = 3e-4,
   curve_every = 10,
   -- Of --model alone:
+  dynamic_sampling = 0, -- further rounds that replace groups whose answers are all wrong or all right
   max_document_length = 512,
   instructions = "", -- of the prompt; RPT's if empty
   coldstart_learning_rate = 1e-4, -- at its beginning; falls to a tenth
@@ -61,9 +63,10 @@ local defaults = {
 
 -- What takes the place of the defaults with --model.
 local real = {
-  seeds = 1, methods = "ntp,ntr,rpt,rmt", documents = 300, evaluated = 300, coldstart_steps = 80, steps = 40,
+  seeds = 1, methods = "ntr,rpt,rmt,ntp", documents = 300, evaluated = 240, coldstart_steps = 80, steps = 20,
   documents_per_step = 4, positions_per_document = 2, max_completion_length = 32,
-  budget = 16, min_budget = 6, learning_rate = 3e-5, max_document_length = 96,
+  budget = 16, min_budget = 6, learning_rate = 5e-5, curve_every = 10, max_document_length = 96,
+  temperature = 0.7, dynamic_sampling = 2,
   coldstart_learning_rate = 2e-4,
   instructions = "Reason about how the text under '### Context' goes on, then write its next token in \\boxed{}.",
 }
@@ -226,7 +229,8 @@ local function real_world(o)
   end
   return {
     start = dir, docs = docs, set = set(o.evaluated, 1), curve_set = set(o.evaluated // 6, 2),
-    entropies = entropies, prompt = prompt, rmt = { max_document_length = length },
+    entropies = entropies, prompt = prompt,
+    rmt = { max_document_length = length, dynamic_sampling = o.dynamic_sampling },
     ntp = { max_document_length = length }, eval = { intervals = true },
     compared = { "rmt", "rpt" },
   }
@@ -256,7 +260,7 @@ local results = mid.comparison.run {
     learning_rate = o.learning_rate,
     documents_per_step = o.documents_per_step, positions_per_document = o.positions_per_document,
     num_generations = o.num_generations,
-    max_completion_length = o.max_completion_length, temperature = 1,
+    max_completion_length = o.max_completion_length, temperature = o.temperature,
   }, world.rmt or {}),
   eval = mid.options.merged(
     { max_completion_length = o.max_completion_length, positions_at_a_time = 128 }, world.eval or {}),
