@@ -11,8 +11,12 @@
 -- second one a habit of thoughts that do not; then each method has its turn. It is evaluated on lines
 -- that stand in no training text. docs/results.md has what came out, and why it is set up like this.
 --
--- With --model the text is yours (--data), the cold start the usual one, and lengths should be too:
--- --budget 200 --max-completion-length 400, for example.
+-- With --model the text is yours (--data) and the defaults are those of `real` below: what a model of
+-- 135M parameters learns in about an hour on two cores. Its cold start teaches two kinds of thought:
+-- most weigh candidates, some repeat how the text ends and go on with it (see coldstart.recital),
+-- which helps. Intervals are over positions, since there is one seed. A larger model that can already
+-- reason wants longer thoughts and texts: --budget 200 --max-completion-length 400
+-- --max-document-length 512 --instructions "", for example.
 --
 -- Rows can be made side by side by processes with different --methods and the same --out; the
 -- command without --methods then puts them together. MIDTRAIN_THREADS=1 is best for that: a model
@@ -43,8 +47,28 @@ local defaults = {
   max_completion_length = 48,
   budget = 26, -- B_0; a written-out thought of the small world
   min_budget = 10, -- B_min; a terse one
+  temperature = 1, -- of samples in training; evaluation is greedy
   learning_rate = 3e-4,
   curve_every = 10,
+  -- Of --model alone:
+  dynamic_sampling = 0, -- further rounds that replace groups whose answers are all wrong or all right
+  max_document_length = 512,
+  instructions = "", -- of the prompt; RPT's if empty
+  coldstart_learning_rate = 1e-4, -- at its beginning; falls to a tenth
+  coldstart_documents_per_step = 4,
+  coldstart_positions_per_document = 4,
+  recital_share = 0.35, -- of the cold start's thoughts
+  plain_share = 0.5, -- of its steps, without a budget in the prompt
+}
+
+-- What takes the place of the defaults with --model.
+local real = {
+  seeds = 1, methods = "ntr,rpt,rmt,ntp", documents = 300, evaluated = 240, coldstart_steps = 80, steps = 20,
+  documents_per_step = 4, positions_per_document = 2, max_completion_length = 32,
+  budget = 16, min_budget = 6, learning_rate = 5e-5, curve_every = 10, max_document_length = 96,
+  temperature = 0.7, dynamic_sampling = 2,
+  coldstart_learning_rate = 2e-4,
+  instructions = "Reason about how the text under '### Context' goes on, then write its next token in \\boxed{}.",
 }
 
 local quick = {
@@ -175,24 +199,40 @@ local function real_world(o)
   if held_out == 0 then error("table: --data needs five documents or more", 0) end
   local others = table.move(texts, 1, held_out, 1, {})
   local docs = table.move(texts, held_out + 1, math.min(#texts, held_out + o.documents), 1, {})
+  local length, cache = o.max_document_length, o.out .. "/entropies"
+  local prompt = o.instructions ~= "" and { instructions = o.instructions } or nil
+  local entropy_model = mid.load(o.model)
+  local entropies = mid.entropy.documents(entropy_model,
+    mid.documents.encode(entropy_model.tokenizer, docs, length), { progress = true, cache = cache })
   local dir = o.out .. "/start"
   if not mid.exists(dir .. "/config.json") then
-    local model = mid.load(o.model)
     local run = mid.coldstart {
-      model = model, docs = docs, steps = o.coldstart_steps, seed = 1, max_budget = o.budget,
+      model = mid.load(o.model), docs = docs, entropies = entropies, prompt = prompt,
+      max_document_length = length, steps = o.coldstart_steps, seed = 1,
+      min_budget = o.min_budget, max_budget = o.budget, plain_share = o.plain_share,
+      recital_share = o.recital_share, answer = "token",
+      documents_per_step = o.coldstart_documents_per_step,
+      positions_per_document = o.coldstart_positions_per_document, adam_beta2 = 0.98,
+      learning_rate = function(t, T)
+        return o.coldstart_learning_rate * math.min(1, (t + 1) / 10) * (1 - 0.9 * t / T)
+      end,
       out = o.out .. "/coldstart", resume = true, save_steps = 20, save_total_limit = 1,
     }
     if run.t < run.T then run:step(run.T) end
-    model:save(dir)
+    run.model:save(dir)
   end
-  local entropy_model = mid.load(o.model)
   local function set(count, seed)
-    return mid.eval.set { docs = others, entropy_model = entropy_model, count = count, seed = seed }
+    return mid.eval.set {
+      docs = others, entropy_model = entropy_model, count = count, seed = seed,
+      max_document_length = length,
+    }
   end
   return {
     start = dir, docs = docs, set = set(o.evaluated, 1), curve_set = set(o.evaluated // 6, 2),
-    entropies = mid.entropy.documents(entropy_model,
-      mid.documents.encode(entropy_model.tokenizer, docs, 512), { progress = true }),
+    entropies = entropies, prompt = prompt,
+    rmt = { max_document_length = length, dynamic_sampling = o.dynamic_sampling },
+    ntp = { max_document_length = length }, eval = { intervals = true },
+    compared = { "rmt", "rpt" },
   }
 end
 
@@ -202,6 +242,9 @@ local function write(path, text)
 end
 
 local o = mid.arguments.read_quick("table", defaults, quick)
+if o.model ~= "" then
+  o = mid.arguments.read_quick("table", mid.options.merged(defaults, real), quick)
+end
 local started = mid.clock()
 mid.mkdir(o.out)
 local world = o.model == "" and small_world(o) or real_world(o)
@@ -210,17 +253,19 @@ for seed = 1, o.seeds do seeds[seed] = seed end
 local results = mid.comparison.run {
   start = world.start, docs = world.docs, set = world.set, curve_set = world.curve_set,
   out = o.out, methods = mid.arguments.names(o.methods), seeds = seeds, curve_every = o.curve_every,
-  rmt = {
+  ntp = world.ntp,
+  rmt = mid.options.merged({
     entropies = world.entropies, prompt = world.prompt, steps = o.steps,
     budget = mid.budget.exponential { initial = o.budget, minimum = o.min_budget },
     learning_rate = o.learning_rate,
     documents_per_step = o.documents_per_step, positions_per_document = o.positions_per_document,
     num_generations = o.num_generations,
-    max_completion_length = o.max_completion_length, temperature = 1,
-  },
-  eval = { max_completion_length = o.max_completion_length, positions_at_a_time = 128 },
+    max_completion_length = o.max_completion_length, temperature = o.temperature,
+  }, world.rmt or {}),
+  eval = mid.options.merged(
+    { max_completion_length = o.max_completion_length, positions_at_a_time = 128 }, world.eval or {}),
 }
-local markdown = mid.comparison.markdown(results)
+local markdown = mid.comparison.markdown(results, world.compared)
 write(o.out .. "/table.md", markdown)
 write(o.out .. "/table.csv", mid.comparison.csv(results))
 local entropies = {}

@@ -73,4 +73,61 @@ function tests.thoughts_know_whether_a_budget_is_asked()
   assert(seen.asked >= 8 and seen.free >= 8, ("%d asked"):format(seen.asked))
 end
 
+-- A tokenizer in which a sign and a brace beside it are one token, as in many.
+local function merging_tokenizer()
+  return {
+    encode = function(_, text)
+      local ids, i = {}, 1
+      while i <= #text do
+        local merged = text:sub(i, i + 1) == "{$"
+        ids[#ids + 1], i = merged and 300 or text:byte(i), i + (merged and 2 or 1)
+      end
+      return ids
+    end,
+    token = function(_, id) return id == 300 and "{$" or string.char(id) end,
+  }
+end
+
+function tests.an_answer_can_be_the_very_token()
+  local tokenizer = merging_tokenizer()
+  local function written(answer, thought)
+    local ids = coldstart.completion(tokenizer, thought, ("$"):byte(), answer)
+    local text = table.concat(mid.reward.pieces(tokenizer, ids))
+    local has = {}
+    for _, id in ipairs(ids) do has[id] = true end
+    return text, has[("$"):byte()] or false, ids
+  end
+  for _, thought in ipairs { "x", { 120 } } do
+    local text, has = written("text", thought)
+    check.equal({ text, has }, { "x</think>\\boxed{$}", false })
+    text, has = written("token", thought)
+    check.equal({ text, has }, { "x</think>\\boxed{$}", true })
+  end
+end
+
+function tests.a_recital_ends_with_the_true_token()
+  check.equal(coldstart.recital({ 5, 6, 7, 8, 9 }, 4, 3), { 6, 7, 8 })
+  check.equal(coldstart.recital({ 5, 6, 7, 8, 9 }, 2, 3), { 5, 6 })
+  local out = scratch.path()
+  local run = mid.coldstart {
+    model = fake.fake_model(function() return 0 end), docs = { "abcdefgh" }, steps = 40, out = out,
+    progress = false, documents_per_step = 1, positions_per_document = 1, min_budget = 3, max_budget = 3,
+    recital_share = 0.5, answer = "token",
+  }
+  run:step(40)
+  local recitals = 0
+  for _, sample in ipairs(scratch.json_lines(out .. "/samples.jsonl")) do
+    local thought, answer = sample.text:match "^(.*)</think>\\boxed{(.)}"
+    if ("abcdefgh"):find(thought, 1, true) then
+      recitals = recitals + 1
+      check.equal(thought:sub(-1), answer)
+      assert(#thought == 3 or thought:sub(1, 1) == "a")
+    end
+  end
+  -- Four standard deviations of 40 fair coins: 12.6.
+  assert(recitals >= 8 and recitals <= 32, ("%d recitals"):format(recitals))
+  scratch.remove(out)
+  check.raises(function() mid.coldstart { recital_shar = 1 } end, "recital_share")
+end
+
 return tests

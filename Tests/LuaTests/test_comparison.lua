@@ -54,6 +54,22 @@ return {
     assert(not comparison.markdown { rpt = results.rpt }:find("RMT minus", 1, true))
   end,
 
+  one_seed_has_intervals_over_positions = function()
+    local function of_one(mean, influences)
+      local one = result(mean, 10)
+      one.reasoning.half_width = { easy = 0.02, medium = 0.02, hard = 0.02, mean = 0.01 }
+      one.reasoning.influences = influences
+      return { one }
+    end
+    local results = { rmt = of_one(0.6, { 0.3, 0.1 }), ntr = of_one(0.2, { 0, 0.5 }) }
+    local text = comparison.markdown(results, { "rmt", "ntr" })
+    assert(text:find("| RMT | 60.0 ± 2.0 | 60.0 ± 2.0 | 60.0 ± 2.0 | 60.0 ± 1.0 |", 1, true), text)
+    -- 1.96·√(0.3² + 0.4²)
+    assert(text:find("| NTR (reasoning, untrained) | 40.0 ± 98.0 | 0.0 |", 1, true), text)
+    assert(text:find("| RMT | -40.0 ± 98.0 | 0.0 |", 1, true), text)
+    assert(text:find("NTR (reasoning, untrained) minus each other method", 1, true), text)
+  end,
+
   methods_change_one_thing_each = function()
     local function changed(name)
       local names = {}

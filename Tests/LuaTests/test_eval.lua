@@ -59,6 +59,30 @@ return {
     end
   end,
 
+  intervals_are_over_places = function()
+    local model = letters()
+    local set = set_of(model)
+    local given = { mode = "direct", cumulative = false, intervals = true }
+    local result = eval.next_token(model, set, given)
+    -- Of a share p of n places: p(1 − p)/n.
+    local variance = 0
+    for _, name in ipairs { "easy", "medium", "hard" } do
+      local p, n = result[name], result.counts[name]
+      check.near(result.half_width[name], 1.96 * math.sqrt(p * (1 - p) / n), 1e-12)
+      variance = variance + p * (1 - p) / n / 9
+    end
+    check.near(result.half_width.mean, 1.96 * math.sqrt(variance), 1e-12)
+    check.equal(#result.influences, #set.places)
+    check.equal(eval.half_width(result.influences, result.influences), 0)
+    given.intervals, given.cumulative = nil, nil
+    check.equal(eval.next_token(model, set, given).half_width, nil)
+    -- Where tiers are cumulative a hard place counts in all three.
+    given.intervals = true
+    result = eval.next_token(model, set, given)
+    check.near(eval.half_width(result.influences), result.half_width.mean, 1e-12)
+    check.raises(function() eval.next_token(model, set, { interval = true }) end, "intervals")
+  end,
+
   the_same_places_for_the_same_seed = function()
     local model = letters()
     local a, b = set_of(model, { count = 4, seed = 3 }), set_of(model, { count = 4, seed = 3 })

@@ -24,6 +24,14 @@ local specification = options.merged(runs.specification, {
   },
   entropies = { "table", doc = "per document; only positions of a tier are used, as in RMT" },
   thresholds = { "table", default = entropy.thresholds, doc = "tiers, nats [D, RPT]" },
+  answer = {
+    "string", default = "text", choices = { "text", "token" }, knob = true,
+    doc = "the box's content: tokens of the written text, or the very token that the text goes on with",
+  },
+  recital_share = {
+    "number", default = 0, min = 0, max = 1, knob = true,
+    doc = "thoughts that repeat the end of the text and go on with it, instead of weighing candidates",
+  },
   plain_share = {
     "number", default = 0, min = 0, max = 1, knob = true, doc = "steps without a budget line",
   },
@@ -119,6 +127,41 @@ function coldstart.thought(tokenizer, list, budget, generator)
   end
 end
 
+--- A thought of `length` tokens that repeats how the text ends and goes on with the true token: there
+--- the model can use what it knows of text, and the box is a copy of the thought's last token.
+---@param ids integer[] of the document
+---@param position integer
+---@param length integer
+---@return integer[]
+function coldstart.recital(ids, position, length)
+  return table.move(ids, math.max(1, position - length + 1), position, 1, {})
+end
+
+--- Tokens of what is learned at a place. As text, `\boxed{$}` may be the tokens `{$` and `}`: then the
+--- token that the model gives `$` by itself is of no use to it. As a token, the truth stays what it is.
+---@param tokenizer table
+---@param thought string|integer[]
+---@param truth integer the true next token
+---@param answer "text"|"token"
+---@return integer[]
+function coldstart.completion(tokenizer, thought, truth, answer)
+  local ids, text = {}, "</think>\\boxed{"
+  if type(thought) == "table" then
+    table.move(thought, 1, #thought, 1, ids)
+  else
+    text = thought .. text
+  end
+  local function add(more) table.move(more, 1, #more, #ids + 1, ids) end
+  if answer == "text" then
+    add(tokenizer:encode(text .. tokenizer:token(truth) .. "}"))
+  else
+    add(tokenizer:encode(text))
+    add { truth }
+    add(tokenizer:encode "}")
+  end
+  return ids
+end
+
 -- One step: places → candidates → samples as branches of one forest → supervised loss.
 local function step(self, run, knobs, t)
   local tokenizer = run.model.tokenizer
@@ -144,14 +187,17 @@ local function step(self, run, knobs, t)
   for i, place in ipairs(forest.positions) do
     local truth = tokenizer:token(place.ids[place.position])
     local thought
-    if self.thought then
+    if knobs.recital_share > 0 and generator:uniform() < knobs.recital_share then
+      thought = coldstart.recital(place.ids, place.position, B)
+    elseif self.thought then
       local before = tokenizer:decode(table.move(place.ids, 1, place.position - 1, 1, {}))
       thought = self.thought(before, truth, asked, generator)
     else
       local list = #lists[i] > 0 and lists[i] or { truth }
       thought = coldstart.thought(tokenizer, list, B, generator)
     end
-    local ids = tokenizer:encode(("%s</think>\\boxed{%s}"):format(thought, truth))
+    local ids =
+      coldstart.completion(tokenizer, thought, place.ids[place.position], knobs.answer)
     table.insert(ids, end_id)
     mask[batch:segment(ids, { parent = forest.closings[i] })] = 1
     length = length + #ids

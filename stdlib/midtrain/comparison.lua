@@ -132,16 +132,18 @@ end
 
 --- The cell of a table for values over seeds: see `comparison.interval`.
 ---@param values number[]
+---@param of_places number? half width over positions, for one seed alone
 ---@return { mean: number?, half_width: number? }
-function comparison.estimate(values)
+function comparison.estimate(values, of_places)
   local mean, half_width = comparison.interval(values)
-  return { mean = mean, half_width = half_width }
+  return { mean = mean, half_width = half_width or mean and of_places }
 end
 
 local columns = { "easy", "medium", "hard", "mean" }
 
 --- The table as rows of cells: for each method its accuracies in percent in reasoning and in direct
---- mode, and the length of its thoughts, with intervals over the seeds.
+--- mode, and the length of its thoughts, with intervals over the seeds; over positions where there is one
+--- seed and the evaluation had the option `intervals`.
 ---@param results table<string, table[]> see comparison.run
 ---@return { title: string, cells: { mean: number?, half_width: number? }[] }[]
 function comparison.rows(results)
@@ -150,16 +152,20 @@ function comparison.rows(results)
     local seeds = results[method.name]
     if seeds then
       local row = { name = method.name, title = method.title, cells = {} }
-      local function add(read_value)
+      local function add(read_value, read_half_width)
         local values = {}
         for _, result in ipairs(method.kind == "none" and { seeds[1] } or seeds) do
           values[#values + 1] = read_value(result)
         end
-        row.cells[#row.cells + 1] = comparison.estimate(values)
+        row.cells[#row.cells + 1] =
+          comparison.estimate(values, read_half_width and read_half_width(seeds[1]))
       end
       for _, mode in ipairs { "reasoning", "direct" } do
         for _, column in ipairs(columns) do
-          add(function(r) return r[mode] and r[mode][column] and 100 * r[mode][column] end)
+          add(function(r) return r[mode] and r[mode][column] and 100 * r[mode][column] end, function(r)
+            local half = r[mode] and r[mode].half_width
+            return half and half[column] and 100 * half[column]
+          end)
         end
       end
       add(function(r) return r.reasoning and r.reasoning.think_length end)
@@ -203,7 +209,7 @@ end
 
 --- How far a method is from each other one: differences of results of the same seed, so that what a
 --- seed does to all methods falls out. Mean of the tiers in percent (directly where a method does not
---- reason) and length of thoughts, with intervals over the seeds.
+--- reason) and length of thoughts, with intervals over the seeds, or over positions as in the rows.
 ---@param results table<string, table[]>
 ---@param name string
 ---@return { title: string, cells: { mean: number?, half_width: number? }[] }[]
@@ -213,6 +219,10 @@ function comparison.differences(results, name)
     return mean and 100 * mean
   end
   local function length(result) return result.reasoning and result.reasoning.think_length end
+  local function of_places(a, b)
+    local of_a, of_b = (a.reasoning or a.direct).influences, (b.reasoning or b.direct).influences
+    return of_a and of_b and 100 * eval.half_width(of_a, of_b)
+  end
   local rows = {}
   for _, method in ipairs(methods.all) do
     local others = results[method.name]
@@ -226,23 +236,30 @@ function comparison.differences(results, name)
         end
         row.cells[i] = comparison.estimate(values)
       end
+      if #(results[name] or {}) == 1 and others[1] then
+        row.cells[1].half_width = of_places(results[name][1], others[1])
+      end
       rows[#rows + 1] = row
     end
   end
   return rows
 end
 
---- The table in Markdown, below it what sets RMT apart from each other method, and the paper's own
---- figures.
+--- The table in Markdown, below it what sets RMT (or methods by name) apart from each other method, and
+--- the paper's own figures.
 ---@param results table<string, table[]>
+---@param compared string[]? rmt alone if absent
 ---@return string
-function comparison.markdown(results)
+function comparison.markdown(results, compared)
   local lines = comparison.lines(heading, comparison.rows(results))
-  if results.rmt then
-    lines[#lines + 1] = "\nRMT minus each other method, by seed:\n"
-    local differences =
-      comparison.lines({ "", "mean", "length" }, comparison.differences(results, "rmt"))
-    table.move(differences, 1, #differences, #lines + 1, lines)
+  for _, name in ipairs(compared or { "rmt" }) do
+    if results[name] then
+      lines[#lines + 1] =
+        ("\n%s minus each other method, by seed:\n"):format(methods.named(name).title)
+      local differences =
+        comparison.lines({ "", "mean", "length" }, comparison.differences(results, name))
+      table.move(differences, 1, #differences, #lines + 1, lines)
+    end
   end
   lines[#lines + 1] = "\nThe paper's own figures, 14B models on OmniMATH:\n"
   lines[#lines + 1] = comparison.line { "", "easy", "medium", "hard", "mean", "length" }

@@ -100,9 +100,52 @@ local specification = {
   num_generations = { "integer", default = 1, min = 1, doc = "answers whose accuracy is averaged" },
   temperature = { "number", default = 0, min = 0, doc = "0 is greedy" },
   max_completion_length = { "integer", default = 2048, min = 1 },
+  intervals = {
+    "boolean", default = false,
+    doc = "also half_width, of 95 % intervals over the positions, and influences, to compare models with",
+  },
   positions_at_a_time = { "integer", default = 32, min = 1, doc = "sampled as one batch" },
   seed = { "integer", default = 0 },
 }
+
+-- 95 % intervals over the places, which are a sample of a text's: half widths by tier and of the mean,
+-- and each place's influence on the mean (what it moves it by), from which the interval of a difference
+-- between two models on the same places follows.
+local function intervals(result, places, correct, thresholds, cumulative)
+  local names, half_width, influences = entropy.names, {}, {}
+  local known, squares = 0, { 0, 0, 0 }
+  for _, name in ipairs(names) do known = known + (result[name] and 1 or 0) end
+  for i, place in ipairs(places) do
+    local own = entropy.tier(place.entropy, thresholds)
+    local within = entropy.cumulative(place.entropy, thresholds)
+    influences[i] = 0
+    for tier, name in ipairs(names) do
+      if cumulative and within[name] or not cumulative and own == tier then
+        local influence = (correct[i] - result[name]) / result.counts[name]
+        squares[tier] = squares[tier] + influence ^ 2
+        influences[i] = influences[i] + influence / known
+      end
+    end
+  end
+  for tier, name in ipairs(names) do
+    half_width[name] = result[name] and 1.96 * math.sqrt(squares[tier])
+  end
+  half_width.mean = eval.half_width(influences)
+  return half_width, influences
+end
+
+--- Half width of the 95 % interval of a mean whose places have these influences, or of the difference
+--- between two such means on the same places.
+---@param influences number[] see the option `intervals` of eval.next_token
+---@param others number[]?
+---@return number
+function eval.half_width(influences, others)
+  local sum = 0
+  for i, influence in ipairs(influences) do
+    sum = sum + (influence - (others and others[i] or 0)) ^ 2
+  end
+  return 1.96 * math.sqrt(sum)
+end
 
 -- Consecutive places, at most `count` of them, as draws by document.
 local function draws_of(places, first, count)
@@ -175,7 +218,7 @@ end
 ---@param model table
 ---@param set midtrain.EvalSet
 ---@param given table? see the specification in eval.lua
----@return table { easy, medium, hard, mean, counts, length?, think_length?, closed?, boxed? }
+---@return table { easy, medium, hard, mean, counts, length?, think_length?, closed?, boxed?, half_width?, … }
 function eval.next_token(model, set, given)
   local o = options.check("eval.next_token", given, specification)
   local correct, lengths
@@ -186,6 +229,10 @@ function eval.next_token(model, set, given)
   end
   local result = accuracies(set.places, correct, set.thresholds, o.cumulative)
   for name, value in pairs(lengths or {}) do result[name] = value end
+  if o.intervals then
+    result.half_width, result.influences =
+      intervals(result, set.places, correct, set.thresholds, o.cumulative)
+  end
   return result
 end
 options.takes(eval.next_token, specification)
