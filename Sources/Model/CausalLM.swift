@@ -207,6 +207,11 @@ public final class CausalLM: @unchecked Sendable {
     _ tokens: [Int32], positions: [Int], checkpointing: Checkpointing = .off, dropout: DropoutKey? = nil,
     attend: @escaping (Int, Tensor, Tensor, Tensor) throws -> Tensor
   ) throws -> Tensor {
+    if config.isContextFixed, let last = positions.max(), last >= config.maxPositionEmbeddings {
+      throw ModelError(
+        "a branch of \(last + 1) tokens does not fit in this model's context of \(config.maxPositionEmbeddings); take "
+          + "shorter documents or completions")
+    }
     let table = RotaryTable(positions: positions, frequencies: rotaryFrequencies)
     var x = try network.embedding.embedding(tokens)
     if let embeddings = network.positions {

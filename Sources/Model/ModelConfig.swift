@@ -84,6 +84,9 @@ public struct ModelConfig: Sendable, Equatable {
   public let ropeScaling: RopeScaling
   /// The context that the model was made for, in tokens.
   public let maxPositionEmbeddings: Int
+  /// Whether nothing can be computed beyond it: there are no more embeddings of positions, or a sliding window, which this
+  /// engine does not have, would begin to matter.
+  public let isContextFixed: Bool
   /// Whether the output layer is the embedding matrix; there is then no `lm_head.weight`.
   public let tieWordEmbeddings: Bool
   /// Whether q, k and v projections have biases; see also `attentionOutputBias`.

@@ -85,4 +85,19 @@ struct GoldenTensors {
       forest, from: [prompt], count: 3, maxTokens: expected.count, options: options, stopIDs: [])
     for completion in completions[0] { #expect(completion.ids == expected) }
   }
+
+  /// Where a window would begin to matter, or no position has an embedding, nothing is computed wrongly.
+  @Test(arguments: ["tiny-mistral", "tiny-gpt2"]) func contextsAreFixed(_ name: String) throws {
+    let model = try Goldens.model(name)
+    #expect(model.config.maxPositionEmbeddings == 64)
+    for (count, fits) in [(64, true), (65, false)] {
+      var forest = Forest()
+      try forest.add((0..<count).map { Int32($0 % 90 + 3) })
+      if fits {
+        #expect(try model.logProbs(forest).logProbs.values.allSatisfy(\.isFinite))
+      } else {
+        #expect(throws: ModelError.self) { try model.logProbs(forest) }
+      }
+    }
+  }
 }

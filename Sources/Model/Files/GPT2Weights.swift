@@ -15,10 +15,11 @@ struct GPT2Weights: WeightSource {
   init(_ source: SafetensorsFolder) {
     self.source = source
     let isBare = source.names.contains("wte.weight")
-    storedNames = Dictionary(
-      uniqueKeysWithValues: source.names.map { name in
-        (isBare && name != "lm_head.weight" ? "transformer.\(name)" : name, name)
-      })
+    let names = source.names.map { name in
+      (isBare && name != "lm_head.weight" ? "transformer.\(name)" : name, name)
+    }
+    // A damaged file may have a name with the prefix and without.
+    storedNames = Dictionary(names) { first, _ in first }
   }
 
   var path: String { source.path }

@@ -47,6 +47,7 @@ extension ModelConfig {
     let context = try reader.integer("max_position_embeddings", in: 1...(1 << 31))
     // As far as a sliding window reaches it is the same as none.
     maxPositionEmbeddings = min(context, try Self.window(reader, architecture) ?? context)
+    isContextFixed = architecture == .gpt2 || maxPositionEmbeddings < context
     let rotaryShare: Double
     (ropeTheta, ropeScaling, rotaryShare) = try Self.rope(reader, architecture)
     rotaryDim = architecture == .gpt2 ? 0 : Int(Double(headDim) * rotaryShare)
