@@ -14,20 +14,6 @@ local raisers = { [error] = true, [assert] = true }
 
 -- Arguments ---------------------------------------------------------------------------------------
 
--- The parts of a type like `string|fun(a: string|nil): string`: only bars outside of brackets part them.
-local function alternatives(expression)
-  local parts, depth, from = {}, 0, 1
-  for at = 1, #expression + 1 do
-    local character = expression:sub(at, at)
-    if character:find "[%({<]" then depth = depth + 1 end
-    if character:find "[%)}>]" then depth = depth - 1 end
-    if character == "" or character == "|" and depth == 0 then
-      parts[#parts + 1], from = expression:sub(from, at - 1), at + 1
-    end
-  end
-  return parts
-end
-
 -- The type that the documentation of a parameter begins with.
 local function type_in(doc)
   local depth, at = 0, 1
@@ -47,7 +33,7 @@ local plain = { string = true, boolean = true, ["nil"] = true, table = true, use
 -- Whether a value can be of one of the types. Of a class only what is surely none is refused.
 local function accepts(expression, value)
   local kind = type(value)
-  for _, part in ipairs(alternatives(expression)) do
+  for _, part in ipairs(functions.parts(expression, "|")) do
     if part:find "%?$" and value == nil then return true end
     part = part:gsub("%?$", "")
     local is_table = part:find "%[%]$" or part:find "^{" or part:find "^table"

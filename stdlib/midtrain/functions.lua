@@ -128,6 +128,24 @@ local function settings_of(f)
   return found
 end
 
+--- The parts of a type like `string|fun(a: string|nil): string`, or of a list of them: only separators
+--- outside of brackets part them.
+---@param expression string
+---@param separator string one character
+---@return string[]
+function functions.parts(expression, separator)
+  local parts, depth, from = {}, 0, 1
+  for at = 1, #expression + 1 do
+    local character = expression:sub(at, at)
+    if character:find "[%({<]" then depth = depth + 1 end
+    if character:find "[%)}>]" then depth = depth - 1 end
+    if character == "" or character == separator and depth == 0 then
+      parts[#parts + 1], from = expression:sub(from, at - 1):match "^%s*(.-)%s*$", at + 1
+    end
+  end
+  return parts
+end
+
 -- The name of one of Lua's own functions.
 local function standard(f)
   for _, library in ipairs { "_G", "coroutine", "debug", "io", "math", "os", "package", "string", "table", "utf8" } do

@@ -14,19 +14,9 @@ local function header(module)
     :format(module)
 end
 
--- The parts of a list of types like `Tensor, {a: string, b: string}[]?`: only commas outside of
--- brackets part them.
+-- The types in a list like `Tensor, {a: string, b: string}[]?`.
 local function types_of(returns)
-  local types, depth, from = {}, 0, 1
-  for at = 1, #returns + 1 do
-    local character = returns:sub(at, at)
-    if character:find "[%({<]" then depth = depth + 1 end
-    if character:find "[%)}>]" then depth = depth - 1 end
-    if character == "" or character == "," and depth == 0 then
-      types[#types + 1], from = returns:sub(from, at - 1):match "^%s*(.-)%s*$", at + 1
-    end
-  end
-  return returns == "" and {} or types
+  return returns == "" and {} or functions.parts(returns, ",")
 end
 
 -- Names of types by how functions' names begin: `tensor` → `Tensor`.
