@@ -1,5 +1,5 @@
-// A decoder-only transformer: Llama and its kin, GPT-2, GPT-NeoX. One description of the network serves training, scoring and
-// sampling; they differ only in where attention finds its keys and values.
+// A decoder-only transformer: Llama and its kin, GPT-2, GPT-NeoX. One description of the network serves training,
+// scoring and sampling; they differ only in where attention finds its keys and values.
 import Kernels
 import Synchronization
 import Tensor

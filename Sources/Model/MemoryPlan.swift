@@ -108,10 +108,10 @@ private struct Sizes {
       guard let rank = linear.adapter?.a.shape[0] else { continue }
       // The thin product; with dropout the mask and what it leaves of the input. The outputs are added and let go.
       let size = rank + (hasDropout ? 2 * linear.weight.shape[1] : 0)
-      if linear.name.contains("attn.") || linear.name.contains(".attention.") {
-        attentionAdapters += size
-      } else {
+      if config.names.feedForward.contains(where: linear.isNamed) {
         feedForwardAdapters += size
+      } else {
+        attentionAdapters += size
       }
     }
     (hidden, intermediate) = (config.hiddenSize, config.intermediateSize)

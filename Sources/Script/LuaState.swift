@@ -68,7 +68,7 @@ package final class LuaState {
     guard status == LUA_OK else {
       let message = errorMessage(lua, -1)
       lua_settop(lua, -2)
-      throw ScriptError(withSourceLine(message, of: code), message.hasSuffix("<eof>") ? .incomplete : .syntax)
+      throw ScriptError(withSourceLine(message, of: name), message.hasSuffix("<eof>") ? .incomplete : .syntax)
     }
   }
 
@@ -212,15 +212,13 @@ package final class LuaState {
     return errorMessage(lua, -1)
   }
 
-  /// A message of the compiler, `chunk:LINE: …`, with the text of that line.
-  private func withSourceLine(_ message: String, of code: [UInt8]) -> String {
-    guard let match = message.firstMatch(of: #/:(\d+): /#), let number = Int(match.1), number > 0 else {
-      return message
-    }
-    let lines = code.split(separator: 10, maxSplits: number, omittingEmptySubsequences: false)
-    guard number <= lines.count else { return message }
-    let line = String(decoding: lines[number - 1].drop { $0 == 32 || $0 == 9 }, as: UTF8.self)
-    return line.isEmpty ? message : "\(message)\n    \(number) │ \(line)"
+  /// A message of the compiler about the chunk with this name, `title:LINE: …`, with the text of that line.
+  private func withSourceLine(_ message: String, of chunk: String) -> String {
+    var files = SourceFiles(texts: sources)
+    guard let match = message.firstMatch(of: #/:(\d+): /#), let number = Int(match.1), number > 0,
+      let line = files.line(number, of: chunk), !line.isEmpty
+    else { return message }
+    return "\(message)\n    \(number) │ \(line)"
   }
 
   /// The calls that led to where a stack is now, each Lua line with its source text; it begins with a line

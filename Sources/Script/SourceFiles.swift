@@ -11,7 +11,7 @@ struct SourceFiles {
     if lines[chunk] == nil {
       let text = chunk.hasPrefix("@") ? contents(ofFile: String(chunk.dropFirst())) : texts[chunk]
       let own = text ?? (chunk.hasPrefix("=") || chunk.hasPrefix("@") ? "" : chunk)
-      lines[chunk] = own.split(separator: "\n", omittingEmptySubsequences: false)
+      lines[chunk] = own.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
     }
     guard let all = lines[chunk], number <= all.count else { return nil }
     let line = all[number - 1].drop { $0 == " " || $0 == "\t" }

@@ -1,8 +1,8 @@
 import Synchronization
 
 // Text to token ids and back, by byte-pair encoding, byte-level (GPT-2, Llama 3, Qwen, SmolLM) and
-// SentencePiece-style (Llama 2), or by a unigram model. What `tokenizer.json` describes is carried out in its order: added tokens
-// are taken out, the rest is normalised, divided into words, and each word merged.
+// SentencePiece-style (Llama 2), or by a unigram model. What `tokenizer.json` describes is carried out in its order:
+// added tokens are taken out, the rest is normalised and divided into words, and each word becomes tokens.
 
 /// A tokenizer, exact to the id with the one that the model was trained with.
 public final class Tokenizer: Sendable {
