@@ -154,6 +154,25 @@ void clua_preempt(lua_State *co, int (*ask)(lua_State *L)) {
   lua_sethook(co, give_way, LUA_MASKCOUNT, 100000);
 }
 
+// ---- Long functions in C
+
+static int call_hook(lua_State *L) {
+  lua_Hook hook = lua_gethook(L);
+  lua_Debug debug = { .event = LUA_HOOKCOUNT, .currentline = -1 };
+  if (hook) hook(L, &debug);
+  return 0;
+}
+
+void clua_spend(lua_State *L, uint64_t steps) {
+  lua_Hook hook = lua_gethook(L);
+  if (!hook || !(lua_gethookmask(L) & LUA_MASKCOUNT) || steps < (uint64_t)lua_gethookcount(L)) return;
+  lua_pushcfunction(L, call_hook);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_error(L);
+  // A hook cannot yield from here.
+  if (hook == give_way && steps > 100000000)
+    luaL_error(L, "this takes too long, and what else runs here would have to wait for it");
+}
+
 // ---- Switching coroutines
 
 static lua_State *enter(lua_State *L) {
@@ -239,6 +258,7 @@ static int wrap(lua_State *L) {
 
 int clua_open_libraries(lua_State *L) {
   luaL_openlibs(L);
+  clua_replace_searches(L);
   lua_getglobal(L, "coroutine");
   lua_pushcfunction(L, resume);
   lua_setfield(L, -2, "resume");

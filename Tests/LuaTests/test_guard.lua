@@ -41,6 +41,12 @@ function tests.a_hook_that_was_there_is_put_back()
   check.equal({ hook == count, every, counted > before }, { true, 100, true })
 end
 
+function tests.searches_of_strings_have_steps_too()
+  local function search() return (("x"):rep(100000):find(("x*"):rep(30) .. "y")) end
+  local ok, message = guard.call(100000, search)
+  assert(not ok and message:find "after 100000 instructions", message)
+end
+
 -- A reward may ask the engine something that takes long: other jobs have their turns meanwhile, and
 -- neither loses its limit nor gets the other's.
 function tests.a_guarded_call_may_wait()

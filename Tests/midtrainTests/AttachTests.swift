@@ -179,6 +179,10 @@ import Testing
       terminal.control("c")
       #expect(try terminal.shown(before: "\n> ") == "^Cinterrupted")
     }
+    // What cannot give way may not take long.
+    terminal.enter("string.find(('x'):rep(100000), ('x*'):rep(30) .. 'y')")
+    try terminal.expect("this takes too long, and what else runs here would have to wait")
+    try terminal.expect("\n> ")
     terminal.enter("run:pause().status")
     try terminal.expect("\npaused\n> ")
     // The process that trains has no terminal; what its clients see has colours all the same.

@@ -22,7 +22,7 @@ local function limiter(limit)
 end
 
 --- Calls f(…) within `limit` Lua instructions; 0 is no limit. Native functions count as one
---- instruction, and coroutines that f makes are not counted.
+--- instruction, but string searches as one for each step; coroutines that f makes are not counted.
 ---@param limit integer
 ---@param f function
 ---@return boolean ok, any ... results, or an error message

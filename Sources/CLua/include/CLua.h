@@ -63,6 +63,12 @@ static const int CLUA_PREEMPT_YIELD = 1;  // give way, if it can yield here
 static const int CLUA_PREEMPT_END = 2;    // raise an error, from now on at every instruction
 void clua_preempt(lua_State *co, int (*ask)(lua_State *L));
 
+// For C functions that can take long, now and then: what interrupts or limits Lua code after a number of instructions
+// does so here after as many steps. May raise an error. `steps`: all that the function has taken.
+void clua_spend(lua_State *L, uint64_t steps);
+// Puts string functions that do so in the place of Lua's own.
+void clua_replace_searches(lua_State *L);
+
 // ---- Lists of numbers, raw access
 
 void clua_push_floats(lua_State *L, const float *values, size_t count);

@@ -36,6 +36,9 @@ extension ModelConfig {
     try reader.require(
       "num_key_value_heads", numAttentionHeads % numKeyValueHeads == 0,
       expected: "a divisor of num_attention_heads, which is \(numAttentionHeads)")
+    try reader.require(
+      "num_key_value_heads", !architecture.isPlain || numKeyValueHeads == numAttentionHeads,
+      expected: "num_attention_heads, \(numAttentionHeads): this architecture has no groups of heads")
     if reader["head_dim"] == nil, architecture != .qwen3 {
       try reader.require(
         "hidden_size", hiddenSize % numAttentionHeads == 0,
@@ -183,6 +186,8 @@ extension ModelConfig {
     // The older spelling is the one that every version reads.
     config["dtype"] = nil
     config["torch_dtype"] = .string(elementType.torchName)
+    // llama.cpp's converter asks for GPT-2's context by a name that transformers no longer writes.
+    if architecture == .gpt2, config["n_ctx"] == nil { config["n_ctx"] = config["n_positions"] }
     var generation = originalGeneration ?? [:]
     if originalGeneration == nil {
       generation["bos_token_id"] = original["bos_token_id"]
