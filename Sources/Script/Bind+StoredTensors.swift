@@ -1,5 +1,5 @@
-// Tensors of types that are kept and not computed with, bf16 and i64. To scripts they are tensors like others: what is
-// asked of them beyond their own few methods is asked of what they are worth as f32 or i32.
+// Tensors of bf16, which are kept and not computed with, and of i64, which have arithmetic of their own (Bind+Integers). To
+// scripts they are tensors like others: what they have no method for is asked of what they are worth as f32 or i32.
 import CLua
 import Tensor
 
@@ -81,12 +81,9 @@ extension Registry {
       ) { stored, call in try call.return(NestedList(stored)) }
       addSaving(to: type) { .stored($0) }
 
-      // Operators and everything else read it as f32 or i32.
+      addIntegers(to: type, like: computing)
+      // Everything else reads it as f32 or i32.
       type.addOperators(of: computing)
-      type.element = { stored, call in
-        guard let element = computing.element else { return .none }
-        return try element(stored.widened(), call)
-      }
       type.setElement = { _, _ in throw Self.isKept("[…]") }
       type.missing = { _, call in
         let name = try call[2].string()
@@ -98,7 +95,7 @@ extension Registry {
 
   private static func isKept(_ name: String) -> ScriptError {
     ScriptError(
-      "'\(name)' changes or trains a tensor, and one of bf16 or i64 is only kept; make one with to(\"f32\") or to(\"i32\")"
+      "'\(name)' changes or trains a tensor, and one of bf16 or i64 never changes; make one with to(\"f32\") or to(\"i32\")"
     )
   }
 }

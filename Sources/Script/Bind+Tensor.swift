@@ -2,7 +2,7 @@
 // while a long operation runs elsewhere.
 //
 // Conventions, in docs/tensors.md for users: dimensions and places count from 1, and from -1 at the end; a range has
-// both its ends; values are 32-bit floats, whole numbers up to 2²⁴ (i32), or bools.
+// both its ends; values are 32-bit floats, whole numbers below 2²⁴ (i32), or bools.
 import CLua
 import Kernels
 import Tensor
@@ -51,7 +51,7 @@ extension Registry {
   private func addCreation() {
     let shape = Parameter("shape", "integer|integer[]", "sizes; a number for a vector")
     let dtype = Parameter(
-      "dtype", "string", "f32, i32 or bool; bf16 or i64 to be kept", default: .string("f32"))
+      "dtype", "string", "f32, i32, bool, bf16 or i64", default: .string("f32"))
 
     function(
       "tensor",
@@ -134,7 +134,7 @@ extension Registry {
     type.property("shape", "integer[]", "Sizes of the dimensions; empty for a scalar.") { tensor, stack in
       try stack.return(tensor.shape)
     }
-    type.property("dtype", "string", "What the elements are: f32, i32 (whole, up to 2^24), or bool.") {
+    type.property("dtype", "string", "What the elements are: f32, i32 (whole, below 2^24), or bool.") {
       tensor, stack in
       try stack.return(tensor.dtype.rawValue)
     }
@@ -168,11 +168,11 @@ extension Registry {
     type.method(
       "to",
       """
-      The same values as another type: i32 wants whole numbers (see floor and round), bool says what is not 0. Only \
-      f32 has gradients. bf16 (half the memory, rounded) and i64 (whole numbers of any size) are for keeping: \
-      operations read them as f32 and i32, and do not change them.
+      The same values as another type: i32 wants whole numbers (see floor and round) below 2^24, i64 of any size; bool \
+      says what is not 0. Only f32 has gradients. bf16 (half the memory, rounded) is for keeping: operations read it as \
+      f32. Nothing changes bf16 and i64 in place.
       """,
-      [Parameter("dtype", "string", "f32, i32 or bool; bf16 or i64 to be kept")], returns: "Tensor",
+      [Parameter("dtype", "string", "f32, i32, bool, bf16 or i64")], returns: "Tensor",
       example: "n = t:round():to \"i32\""
     ) { tensor, call in
       try call.give(tensor, as: call[1].elementKind())
@@ -200,20 +200,32 @@ extension Registry {
   // MARK: Operators
 
   private func addOperators(to type: LuaType<Tensor>) {
-    func operation(_ metamethod: Metamethod, _ body: @escaping (Tensor, Tensor) throws -> Tensor) {
+    func operation(
+      _ metamethod: Metamethod, exact: ((Integers, Integers) throws -> Integers)? = nil,
+      _ body: @escaping (Tensor, Tensor) throws -> Tensor
+    ) {
       type.metamethod(metamethod) { call in
+        if let exact, let (a, b) = try call.integerOperands() { return try call.give { try exact(a, b) } }
         let (a, b) = (try call[1].operand(), try call[2].operand())
         return try call.give { try body(a, b) }
       }
     }
-    operation(.add) { try $0.adding($1) }
-    operation(.sub) { try $0.subtracting($1) }
-    operation(.mul) { try $0.multiplied(by: $1) }
+    func arithmetic(
+      _ metamethod: Metamethod, _ exact: Integers.Operation,
+      _ body: @escaping (Tensor, Tensor) throws -> Tensor
+    ) {
+      operation(metamethod, exact: { try $0.combined(exact, $1) }, body)
+    }
+    arithmetic(.add, .add) { try $0.adding($1) }
+    arithmetic(.sub, .subtract) { try $0.subtracting($1) }
+    arithmetic(.mul, .multiply) { try $0.multiplied(by: $1) }
+    arithmetic(.idiv, .divide) { try $0.flooredQuotient($1) }
+    arithmetic(.mod, .remainder) { try $0.subtracting($0.flooredQuotient($1).multiplied(by: $1)) }
+    operation(.unm, exact: { a, _ in try Integers([0], shape: []).combined(.subtract, a) }) { a, _ in
+      a.negated()
+    }
     operation(.div) { try $0.divided(by: $1) }
     operation(.pow) { try $0.power($1) }
-    operation(.idiv) { try $0.flooredQuotient($1) }
-    operation(.mod) { try $0.subtracting($0.flooredQuotient($1).multiplied(by: $1)) }
-    operation(.unm) { a, _ in a.negated() }
     operation(.band) { try $0.truth("&").multiplied(by: $1.truth("&")).converted(to: .bool) }
     operation(.bor) { try $0.truth("|").maximum($1.truth("|")) }
     operation(.bxor) { try $0.truth("~").notEqual(to: $1.truth("~")) }

@@ -11,20 +11,20 @@ extension Registry {
       [parts, Parameter("dim", "integer", default: .integer(1))], returns: "Tensor",
       example: "u = mid.cat({ t, t }, 2)"
     ) { call in
-      let tensors = try call[1].tensors()
-      guard let first = tensors.first else { throw call[1].mismatch("at least one tensor") }
-      let dim = try call[2].dimension(of: first)
-      return try call.give { try Tensor.concatenated(tensors, dim: dim) }
+      try call.joined { tensors in
+        let dim = try call[2].dimension(of: tensors[0])
+        return try Tensor.concatenated(tensors, dim: dim)
+      }
     }
     function(
       "stack", "Tensors of one shape side by side along a new dimension.",
       [parts, Parameter("dim", "integer", default: .integer(1))], returns: "Tensor",
       example: "u = mid.stack { t, t }"
     ) { call in
-      let tensors = try call[1].tensors()
-      guard let first = tensors.first else { throw call[1].mismatch("at least one tensor") }
-      let dim = try call[2].dimension(of: first, extra: 1)
-      return try call.give { try Tensor.stacked(tensors, dim: dim) }
+      try call.joined { tensors in
+        let dim = try call[2].dimension(of: tensors[0], extra: 1)
+        return try Tensor.stacked(tensors, dim: dim)
+      }
     }
   }
 
@@ -308,6 +308,18 @@ extension Registry {
         return try mask.converted(to: .f32)
       }
     }
+  }
+}
+
+extension Call {
+  /// Ends the call with what `body` makes of a list of tensors, argument 1; of their places where they are 64-bit integers.
+  fileprivate func joined(_ body: ([Tensor]) throws -> Tensor) throws -> Results {
+    if let parts = try integerParts() {
+      return try give { () throws -> Integers in try .arranged(parts, body) }
+    }
+    let tensors = try self[1].tensors()
+    guard !tensors.isEmpty else { throw self[1].mismatch("at least one tensor") }
+    return try give { () throws -> Tensor in try body(tensors) }
   }
 }
 

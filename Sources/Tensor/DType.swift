@@ -5,13 +5,13 @@
 public enum DType: String, CaseIterable, Sendable {
   /// Numbers. Only these have gradients.
   case f32
-  /// Whole numbers from -2²⁴ to 2²⁴, which 32-bit floats hold exactly.
+  /// Whole numbers below 2²⁴, whatever their sign, which 32-bit floats hold exactly.
   case i32
   /// False and true, as 0 and 1.
   case bool
 
-  /// Up to where every whole number is a 32-bit float.
-  public static let integerLimit: Float = 16_777_216
+  /// The last whole number that is certain to be meant: 2²⁴ could be 2²⁴ + 1, rounded.
+  public static let integerLimit: Float = 16_777_215
 
   /// The type that holds values of both.
   public static func promoted(_ a: DType, _ b: DType) -> DType {
@@ -49,8 +49,8 @@ extension Tensor {
       let value = x.pointer[i]
       guard Swift.abs(value) <= DType.integerLimit, value == value.rounded() else {
         throw TensorError(
-          "\(operation): \(value) is no whole number from -2^24 to 2^24, which is what i32 holds; "
-            + "use floor() or round() first, or f32")
+          "\(operation): \(value) is no whole number below 2^24, which is what i32 holds; "
+            + "use floor() or round() first, f32, or i64 for larger ones")
       }
     }
   }

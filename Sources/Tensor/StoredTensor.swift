@@ -1,8 +1,8 @@
-// Tensors that are kept, not computed with: bfloat16 for its size, 64-bit integers for their exactness.
+// Tensors of other types than those of 32-bit floats: bfloat16 for its size, 64-bit integers for their exactness.
 import Kernels
 
-/// An n-dimensional array of a type that arithmetic does not have. Its elements never change; what is to be computed
-/// with them is computed with `widened()`.
+/// An n-dimensional array of a type that `Tensor` does not have. Its elements never change; `Integers` computes with 64-bit
+/// integers, and everything else is computed with `widened()`.
 public final class StoredTensor: Sendable {
   /// Elements in row-major order.
   public enum Elements: Sendable {
@@ -90,7 +90,7 @@ public final class StoredTensor: Sendable {
       let limit = Int64(DType.integerLimit)
       if let large = whole.first(where: { $0 > limit || $0 < -limit }) {
         throw TensorError(
-          "\(large) is beyond 2^24, up to which integers can be computed with; i64 keeps it as it is, and to(\"f32\") "
+          "\(large) is beyond 2^24, too large for this operation and for i32; to(\"f32\") "
             + "rounds it")
       }
       return floats().typed(.i32)

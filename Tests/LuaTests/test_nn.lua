@@ -98,7 +98,7 @@ function tests.files_keep_types_shapes_and_bits()
   local path = folder.path .. "/t.safetensors"
   local written = {
     f = mid.tensor { { 1.5, -0.25 }, { 1 / 3, math.huge } },
-    i = mid.tensor({ 1, -16777216 }, "i32"),
+    i = mid.tensor({ 1, -16777215 }, "i32"),
     b = mid.tensor { true, false }, s = mid.tensor(7.25), e = mid.zeros { 0, 3 },
   }
   mid.save_tensors(path, written)

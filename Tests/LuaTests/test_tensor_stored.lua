@@ -43,14 +43,14 @@ function tests.i64_holds_integers_of_any_size()
   check.equal(kept:to("bool"):tolist(), { true, true, true, true, true })
   check.equal(kept:to("f32"):tolist()[1], 2.0 ^ 60)
   check.raises(function() return kept:to "i32" end, "1152921504606846976 is beyond 2^24", "to(\"f32\")")
-  check.raises(function() return kept + 1 end, "beyond 2^24")
+  check.raises(function() return kept + 0.5 end, "beyond 2^24")
   check.raises(function() return mid.tensor({ 0.5 }):to "i64" end, "0.5 is no whole number")
   check.raises(function() return mid.tensor({ 2.0 ^ 63 }):to "i64" end, "no whole number of 64 bits")
   check.raises(function() return mid.tensor({ 1, { 2 } }, "i64") end, "expected integer")
   assert(tostring(kept):find("9223372036854775807", 1, true))
 end
 
-function tests.what_is_computed_with_them_is_f32_or_i32()
+function tests.what_is_computed_with_bf16_is_f32()
   local h, n = mid.tensor({ { 1.5, 2 }, { 3, 4 } }, "bf16"), mid.tensor({ 2, 1 }, "i64")
   local f = h:to "f32"
   for _, operation in ipairs {
@@ -63,7 +63,7 @@ function tests.what_is_computed_with_them_is_f32_or_i32()
     check.equal(found.dtype, "f32")
     check.equal(found:tolist(), operation(f):tolist())
   end
-  check.equal({ (n * 2).dtype, (n * 2):tolist() }, { "i32", { 4, 2 } })
+  check.equal({ (n * 2).dtype, (n * 2):tolist() }, { "i64", { 4, 2 } })
   check.equal(f[n]:tolist(), { { 3, 4 }, { 1.5, 2 } })
   check.equal({ h.rank, h.requires_grad, h.grad }, { 2, false })
   local w = mid.ones { 2, 2 }
@@ -78,7 +78,7 @@ function tests.they_are_not_changed()
     function() h[1] = 3 end, function() h:fill_(0) end, function() h:backward() end,
     function() h.requires_grad = true end,
   } do
-    check.raises(change, "is only kept", "to(\"f32\")")
+    check.raises(change, "never changes", "to(\"f32\")")
   end
   check.equal(h:tolist(), { 1, 2 })
   check.raises(function() return h.nonsense end, "no field 'nonsense'")

@@ -245,7 +245,7 @@ function mid.tensor(values, dtype) end
 ---
 ---     z = mid.zeros({ 2, 3 })
 ---@param shape integer|integer[] sizes; a number for a vector
----@param dtype? string f32, i32 or bool; bf16 or i64 to be kept
+---@param dtype? string f32, i32, bool, bf16 or i64
 ---@return Tensor
 function mid.zeros(shape, dtype) end
 
@@ -253,7 +253,7 @@ function mid.zeros(shape, dtype) end
 ---
 ---     z = mid.ones({ 2, 3 })
 ---@param shape integer|integer[] sizes; a number for a vector
----@param dtype? string f32, i32 or bool; bf16 or i64 to be kept
+---@param dtype? string f32, i32, bool, bf16 or i64
 ---@return Tensor
 function mid.ones(shape, dtype) end
 
@@ -262,7 +262,7 @@ function mid.ones(shape, dtype) end
 ---     z = mid.full({ 2, 3 }, 0.5)
 ---@param shape integer|integer[] sizes; a number for a vector
 ---@param value number
----@param dtype? string f32, i32 or bool; bf16 or i64 to be kept
+---@param dtype? string f32, i32, bool, bf16 or i64
 ---@return Tensor
 function mid.full(shape, value, dtype) end
 

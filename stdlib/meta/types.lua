@@ -122,7 +122,7 @@ local Rotary = {}
 
 ---@class Tensor
 ---@field shape integer[] Sizes of the dimensions; empty for a scalar.
----@field dtype string What the elements are: f32, i32 (whole, up to 2^24), or bool.
+---@field dtype string What the elements are: f32, i32 (whole, below 2^24), or bool.
 ---@field rank integer The number of dimensions.
 ---@field count integer The number of elements.
 ---@field grad Tensor? The gradient that `backward` added up; nil if there is none. Can be set to nil.
@@ -149,10 +149,10 @@ function Tensor:item() end
 ---@return number|boolean|table
 function Tensor:tolist() end
 
---- The same values as another type: i32 wants whole numbers (see floor and round), bool says what is not 0. Only f32 has gradients. bf16 (half the memory, rounded) and i64 (whole numbers of any size) are for keeping: operations read them as f32 and i32, and do not change them.
+--- The same values as another type: i32 wants whole numbers (see floor and round) below 2^24, i64 of any size; bool says what is not 0. Only f32 has gradients. bf16 (half the memory, rounded) is for keeping: operations read it as f32. Nothing changes bf16 and i64 in place.
 ---
 ---     n = t:round():to "i32"
----@param dtype string f32, i32 or bool; bf16 or i64 to be kept
+---@param dtype string f32, i32, bool, bf16 or i64
 ---@return Tensor
 function Tensor:to(dtype) end
 
@@ -919,6 +919,276 @@ function StoredTensor:tolist() end
 ---     mid.arange(3):save(scratch .. "/t.npy")
 ---@param path string
 function StoredTensor:save(path) end
+
+--- Elements `first` to `last` of a dimension, as `string.sub` counts them.
+---
+---     tail = t:slice(1, -2)
+---@param dim integer
+---@param first integer
+---@param last? integer
+---@return Tensor
+function StoredTensor:slice(dim, first, last) end
+
+--- The same elements in another shape; one size may be -1, to be inferred.
+---
+---     column = t:reshape(-1, 1)
+---@param ... integer|integer[] sizes
+---@return Tensor
+function StoredTensor:reshape(...) end
+
+--- Dimensions `first` to `last` merged into one.
+---
+---     v = t:flatten()
+---@param first? integer
+---@param last? integer
+---@return Tensor
+function StoredTensor:flatten(first, last) end
+
+--- Two dimensions exchanged, by default the last two.
+---
+---     u = t:transpose()
+---@param first? integer
+---@param second? integer
+---@return Tensor
+function StoredTensor:transpose(first, second) end
+
+--- The dimensions in another order: which of them becomes the first, the second, ….
+---
+---     u = t:permute(2, 1)
+---@param ... integer|integer[] dimensions
+---@return Tensor
+function StoredTensor:permute(...) end
+
+--- Without a dimension that has the size 1, or without all of them.
+---
+---     v = t:unsqueeze(1):squeeze(1)
+---@param dim? integer
+---@return Tensor
+function StoredTensor:squeeze(dim) end
+
+--- With a new dimension of size 1, which has the number `dim`.
+---
+---     column = t:unsqueeze(-1)
+---@param dim integer
+---@return Tensor
+function StoredTensor:unsqueeze(dim) end
+
+--- A view in which dimensions of size 1, or missing ones, repeat; -1 keeps a size.
+---
+---     u = mid.ones { 2, 1 }:expand(-1, 3)
+---@param ... integer|integer[] sizes
+---@return Tensor
+function StoredTensor:expand(...) end
+
+--- The same tensor if its elements lie in row-major order, else a copy in which they do.
+---
+---     u = t:transpose():contiguous()
+---@return Tensor
+function StoredTensor:contiguous() end
+
+--- A copy with memory of its own; gradients flow through it.
+---
+---     u = t:clone()
+---@return Tensor
+function StoredTensor:clone() end
+
+--- Parts of so many elements along a dimension, the last one perhaps smaller, or of the sizes in a list.
+---
+---     first, rest = table.unpack(t:split({ 1, 1 }, 2))
+---@param size integer|integer[]
+---@param dim? integer
+---@return Tensor[]
+function StoredTensor:split(size, dim) end
+
+--- So many parts along a dimension, as equal as they can be; the first ones are the larger.
+---
+---     query, key = table.unpack(t:chunk(2, -1))
+---@param count integer
+---@param dim? integer
+---@return Tensor[]
+function StoredTensor:chunk(count, dim) end
+
+--- The parts at each place of a dimension, which goes away.
+---
+---     for _, row in ipairs(t:unbind()) do print(row) end
+---@param dim? integer
+---@return Tensor[]
+function StoredTensor:unbind(dim) end
+
+--- The elements of the last two dimensions whose places there are equal.
+---
+---     trace = t:diagonal():sum()
+---@return Tensor
+function StoredTensor:diagonal() end
+
+--- The parts at some places of a dimension, in their order.
+---
+---     u = t:index_select(1, { 2, 1, 2 })
+---@param dim integer
+---@param places integer[]|Tensor a list, or a tensor of integers
+---@return Tensor
+function StoredTensor:index_select(dim, places) end
+
+--- Elements by their places along a dimension: the result has the shape of `places`, which is that of the tensor except along `dim`. Where `places` leaves that dimension out, so does the result: `logp:gather(-1, tokens)` is one number a row.
+---
+---     picked = t:gather(2, { 2, 1 })
+---@param dim integer
+---@param places table|Tensor lists, or a tensor of integers
+---@return Tensor
+function StoredTensor:gather(dim, places) end
+
+--- A dimension in reverse order.
+---
+---     u = t:flip(2)
+---@param dim? integer
+---@return Tensor
+function StoredTensor:flip(dim) end
+
+--- Where it is less: bools. Shapes are broadcast.
+---
+---     u = t:lt(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:lt(other) end
+
+--- Where it is less or equal: bools. Shapes are broadcast.
+---
+---     u = t:le(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:le(other) end
+
+--- Where it is equal: bools. (`==` asks whether both are the same object.) Shapes are broadcast.
+---
+---     u = t:eq(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:eq(other) end
+
+--- Where it is not equal: bools. Shapes are broadcast.
+---
+---     u = t:ne(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:ne(other) end
+
+--- Where it is greater or equal: bools. Shapes are broadcast.
+---
+---     u = t:ge(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:ge(other) end
+
+--- Where it is greater: bools. Shapes are broadcast.
+---
+---     u = t:gt(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:gt(other) end
+
+--- The smaller of each pair; a tie splits the gradient. Shapes are broadcast.
+---
+---     u = t:minimum(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:minimum(other) end
+
+--- The larger of each pair; a tie splits the gradient. Shapes are broadcast.
+---
+---     u = t:maximum(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:maximum(other) end
+
+--- The absolute value of each element; its derivative at 0 is 0.
+---
+---     u = t:abs()
+---@return Tensor
+function StoredTensor:abs() end
+
+--- Its own elements where `condition` holds, elsewhere those of `other`. Shapes are broadcast.
+---
+---     positive = t:where(t:gt(0), 0)
+---@param condition Tensor bools, or numbers other than 0
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:where(condition, other) end
+
+--- `value` where `mask` holds, elsewhere its own elements. Shapes are broadcast.
+---
+---     scores = t:masked_fill(t:lt(2), -math.huge)
+---@param mask Tensor
+---@param value Tensor|number
+---@return Tensor
+function StoredTensor:masked_fill(mask, value) end
+
+--- Sums; how many hold, of bools.
+---
+---     print(t:sum(), t:sum(1))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:sum(dim, keepdim) end
+
+--- Sums up to each place along a dimension, by default the last.
+---
+---     p = t:cumsum(1)
+---@param dim? integer
+---@return Tensor
+function StoredTensor:cumsum(dim) end
+
+--- The largest elements. Along one dimension also their places there, and the first of equal ones has the gradient; of all elements equal ones share it. NaN counts as largest.
+---
+---     value, place = t:max(1)
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+---@return Tensor?
+function StoredTensor:max(dim, keepdim) end
+
+--- Where the first of the largest elements are, counted from 1.
+---
+---     print(t:argmax(2))
+---@param dim? integer along which; of all in row-major order without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:argmax(dim, keepdim) end
+
+--- The smallest elements. Along one dimension also their places there, and the first of equal ones has the gradient; of all elements equal ones share it. NaN counts as smallest.
+---
+---     value, place = t:min(1)
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+---@return Tensor?
+function StoredTensor:min(dim, keepdim) end
+
+--- Where the first of the smallest elements are, counted from 1.
+---
+---     print(t:argmin(2))
+---@param dim? integer along which; of all in row-major order without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:argmin(dim, keepdim) end
+
+--- The elements along a dimension in order, and where they were. Equal ones keep their order, NaN is largest.
+---
+---     values, places = t:sort(2, true)
+---@param dim? integer along which
+---@param descending? boolean
+---@return Tensor
+---@return Tensor
+function StoredTensor:sort(dim, descending) end
+
+--- The k largest elements along a dimension, largest first, and where they were; or the k smallest.
+---
+---     values, places = t:topk(1)
+---@param k integer
+---@param dim? integer along which
+---@param largest? boolean
+---@return Tensor
+---@return Tensor
+function StoredTensor:topk(k, dim, largest) end
 
 ---@class Packed
 ---@field shape integer[] Rows and columns.

@@ -1,0 +1,247 @@
+// Arithmetic of 64-bit integers. Tensors compute with 32-bit floats, which stop being whole at 2²⁴; counts of tokens, places
+// in a corpus and hashes are larger.
+
+/// Whole numbers of 64 bits in an n-dimensional array. What is computed with them is exact: a result that does not fit
+/// is an error.
+public struct Integers: Sendable {
+  /// Sizes of the dimensions; empty for a scalar.
+  public let shape: [Int]
+  /// Elements in row-major order.
+  public let values: [Int64]
+
+  /// - Precondition: There are as many values as the shape has places.
+  public init(_ values: [Int64], shape: [Int]) {
+    precondition(shape.reduce(1, *) == values.count)
+    (self.values, self.shape) = (values, shape)
+  }
+
+  /// The elements of a tensor of integers or bools.
+  public init(_ tensor: Tensor) {
+    self.init(tensor.values.map { Int64($0) }, shape: tensor.shape)
+  }
+
+  // MARK: Elementwise
+
+  /// What makes one integer of two.
+  public enum Operation: String, Sendable {
+    case add = "+"
+    case subtract = "-"
+    case multiply = "*"
+    /// Rounded down, as Lua's `//`.
+    case divide = "//"
+    /// With the sign of the divisor, as Lua's `%`.
+    case remainder = "%"
+    case minimum, maximum
+  }
+
+  /// What holds for two integers or does not.
+  public enum Comparison: Sendable { case less, lessOrEqual, equal, notEqual, greaterOrEqual, greater }
+
+  /// Element by element; shapes are broadcast.
+  ///
+  /// - Throws: if the shapes do not fit, a result needs more than 64 bits, or a divisor is 0.
+  public func combined(_ operation: Operation, _ other: Integers) throws(TensorError) -> Integers {
+    try paired(operation.rawValue, other) { x, y throws(TensorError) in
+      let (result, overflow) =
+        switch operation {
+        case .add: x.addingReportingOverflow(y)
+        case .subtract: x.subtractingReportingOverflow(y)
+        case .multiply: x.multipliedReportingOverflow(by: y)
+        case .divide: Self.floored(x, y)
+        case .remainder: (Self.remainder(x, y), false)
+        case .minimum: (Swift.min(x, y), false)
+        case .maximum: (Swift.max(x, y), false)
+        }
+      if y == 0, operation == .divide || operation == .remainder {
+        throw TensorError("\(operation.rawValue): an integer is divided by 0")
+      }
+      if overflow { throw TensorError("\(operation.rawValue): \(x) and \(y) give more than 64 bits hold") }
+      return result
+    }
+  }
+
+  /// Bools that say where the comparison holds; shapes are broadcast.
+  public func compared(_ comparison: Comparison, _ other: Integers) throws(TensorError) -> Tensor {
+    let holds = try paired("comparison", other) { x, y throws(TensorError) in
+      let isTrue =
+        switch comparison {
+        case .less: x < y
+        case .lessOrEqual: x <= y
+        case .equal: x == y
+        case .notEqual: x != y
+        case .greaterOrEqual: x >= y
+        case .greater: x > y
+        }
+      return isTrue ? 1 : 0
+    }
+    return try Tensor(holds.values.map(Float.init), shape: holds.shape).typed(.bool)
+  }
+
+  private static func floored(_ x: Int64, _ y: Int64) -> (Int64, Bool) {
+    let (quotient, overflow) = x.dividedReportingOverflow(by: y)
+    if overflow { return (0, true) }
+    return (x % y != 0 && (x < 0) != (y < 0) ? quotient - 1 : quotient, false)
+  }
+
+  private static func remainder(_ x: Int64, _ y: Int64) -> Int64 {
+    if y == 0 || y == -1 { return 0 }
+    let rest = x % y
+    return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest
+  }
+
+  private func paired(
+    _ name: String, _ other: Integers, _ body: (Int64, Int64) throws(TensorError) -> Int64
+  ) throws(TensorError) -> Integers {
+    guard let common = broadcastShape(shape, other.shape) else {
+      throw TensorError("\(name): shapes \(shape) and \(other.shape) cannot be broadcast to one")
+    }
+    let (a, b) = (try expanded(to: common), try other.expanded(to: common))
+    var result: [Int64] = []
+    result.reserveCapacity(a.count)
+    for i in a.indices { result.append(try body(a[i], b[i])) }
+    return Integers(result, shape: common)
+  }
+
+  private func expanded(to shape: [Int]) throws(TensorError) -> [Int64] {
+    if shape == self.shape { return values }
+    if values.count == 1 { return Array(repeating: values[0], count: shape.reduce(1, *)) }
+    return try rearranged { parts throws(TensorError) in try parts.expanded(to: shape) }.values
+  }
+
+  // MARK: Moving elements
+
+  /// The elements where an operation that only moves elements takes them. It is applied to their places.
+  func rearranged(_ body: (Tensor) throws(TensorError) -> Tensor) throws(TensorError) -> Integers {
+    try body(places()).taking(from: values)
+  }
+
+  /// The same for an operation that makes one tensor of the elements of several.
+  ///
+  /// - Throws: what `body` throws, or if there are more elements than a tensor can count.
+  public static func arranged(_ parts: [Integers], _ body: ([Tensor]) throws -> Tensor) throws -> Integers {
+    var places: [Tensor] = []
+    var start = 0
+    for part in parts {
+      places.append(try part.places(from: start))
+      start += part.values.count
+    }
+    return try body(places).taking(from: parts.flatMap(\.values))
+  }
+
+  /// Integers that count this array's elements, to be moved in their place.
+  ///
+  /// - Throws: if there are more than a tensor can count.
+  public func places(from start: Int = 0) throws(TensorError) -> Tensor {
+    guard start + values.count <= Int(DType.integerLimit) else {
+      throw TensorError("integers can be moved up to 2^24 - 1 at a time, got \(start + values.count)")
+    }
+    return try Tensor((start..<start + values.count).map(Float.init), shape: shape).typed(.i32)
+  }
+
+  // MARK: Along dimensions
+
+  /// Sums over dimensions, or over all of them.
+  ///
+  /// - Throws: if a sum needs more than 64 bits.
+  public func sum(dims: [Int]?, keepDim: Bool) throws(TensorError) -> Integers {
+    let dims = dims ?? Array(shape.indices)
+    let order = shape.indices.filter { !dims.contains($0) } + dims
+    let rows =
+      try order == Array(shape.indices) ? self : rearranged { x throws(TensorError) in try x.permuted(order) }
+    let length = dims.reduce(1) { $0 * shape[$1] }
+    let kept = shape.indices.filter { !dims.contains($0) }.map { shape[$0] }
+    var sums = [Int64](repeating: 0, count: kept.reduce(1, *))
+    for row in sums.indices {
+      for value in rows.values[row * length..<(row + 1) * length] {
+        sums[row] = try Integers.added(sums[row], value, "sum")
+      }
+    }
+    return Integers(sums, shape: keepDim ? shape.indices.map { dims.contains($0) ? 1 : shape[$0] } : kept)
+  }
+
+  /// Sums of all elements along a dimension up to each place.
+  ///
+  /// - Throws: if a sum needs more than 64 bits.
+  public func cumulativeSum(dim: Int) throws(TensorError) -> Integers {
+    try withRows(along: dim) { row throws(TensorError) in
+      var sum: Int64 = 0
+      return try row.map { value throws(TensorError) in
+        sum = try Integers.added(sum, value, "cumsum")
+        return sum
+      }
+    }
+  }
+
+  /// The first `count` elements along a dimension in order, or all, and where they were, counted from 0. Equal ones keep
+  /// their order.
+  ///
+  /// - Throws: if there are fewer.
+  public func sorted(
+    dim: Int, descending: Bool, count: Int? = nil
+  ) throws(TensorError) -> (values: Integers, places: Tensor) {
+    let length = shape[dim]
+    let count = count ?? length
+    guard count >= 0, count <= length else {
+      throw TensorError("there are no \(count) elements along a dimension of size \(length), shape \(shape)")
+    }
+    // Places in the whole are sorted, so that values and places along the dimension both follow from them.
+    let places = Integers(values.indices.map { Int64($0) }, shape: shape)
+    let chosen = try places.withRows(along: dim, count: count) { row throws(TensorError) in
+      func precedes(_ a: Int64, _ b: Int64) -> Bool {
+        let (x, y) = (values[Int(a)], values[Int(b)])
+        return x == y ? a < b : (x < y) != descending
+      }
+      return count == 1 ? [row.min(by: precedes)!] : Array(row.sorted(by: precedes).prefix(count))
+    }
+    let step = Int64(shape[(dim + 1)...].reduce(1, *))
+    let along = chosen.values.map { Float($0 / step % Int64(length)) }
+    return (
+      Integers(chosen.values.map { values[Int($0)] }, shape: chosen.shape),
+      try Tensor(along, shape: chosen.shape).typed(.i32)
+    )
+  }
+
+  private static func added(_ a: Int64, _ b: Int64, _ name: String) throws(TensorError) -> Int64 {
+    let (sum, overflow) = a.addingReportingOverflow(b)
+    if overflow { throw TensorError("\(name): \(a) and \(b) give more than 64 bits hold") }
+    return sum
+  }
+
+  /// Every row along a dimension replaced by what `body` makes of it: `count` elements, by default as many as before.
+  private func withRows(
+    along dim: Int, count: Int? = nil, _ body: ([Int64]) throws(TensorError) -> [Int64]
+  ) throws(TensorError) -> Integers {
+    let (length, step) = (shape[dim], shape[(dim + 1)...].reduce(1, *))
+    let count = count ?? length
+    var resulting = shape
+    resulting[dim] = count
+    var result = [Int64](repeating: 0, count: resulting.reduce(1, *))
+    guard !result.isEmpty else { return Integers(result, shape: resulting) }
+    for outer in 0..<shape[..<dim].reduce(1, *) {
+      for inner in 0..<step {
+        let row = try body((0..<length).map { values[(outer * length + $0) * step + inner] })
+        for (i, value) in row.enumerated() { result[(outer * count + i) * step + inner] = value }
+      }
+    }
+    return Integers(result, shape: resulting)
+  }
+}
+
+extension Tensor {
+  /// The elements that lie at these places, counted from 0.
+  public func taking(from values: [Int64]) -> Integers {
+    Integers(self.values.map { values[Int($0)] }, shape: shape)
+  }
+}
+
+extension StoredTensor {
+  /// The elements, if they are 64-bit integers.
+  public var integers: Integers? {
+    if case .i64(let whole) = elements { Integers(whole, shape: shape) } else { nil }
+  }
+
+  /// Keeps 64-bit integers.
+  public convenience init(_ integers: Integers) {
+    self.init(.i64(integers.values), shape: integers.shape)
+  }
+}
