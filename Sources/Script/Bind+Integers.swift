@@ -36,7 +36,10 @@ extension Call {
   func integerParts() throws -> [Integers]? {
     let parts = try self[1].elements()
     guard try parts.contains(where: { try $0.isLongInteger }) else { return nil }
-    let whole = try parts.compactMap { try $0.isInteger ? nil : $0.integers() }
+    let whole = try parts.compactMap { part in
+      if part.isNumber { throw part.mismatch("Tensor") }
+      return try part.integers()
+    }
     return whole.count == parts.count ? whole : nil
   }
 }
@@ -44,28 +47,24 @@ extension Call {
 extension Registry {
   /// The methods of `Tensor` that 64-bit integers have in their own way.
   func addIntegers(to type: LuaType<StoredTensor>, like computing: LuaType<Tensor>) {
+    typealias Body = (Call) throws -> Results
     /// What `exact` ends the call with, or what Tensor's method does if that is nil or there are no integers.
-    func method(_ name: String, _ exact: @escaping (Integers, Call) throws -> Results?) {
+    func method(_ name: String, _ exact: @escaping (Integers, Call, _ plain: Body) throws -> Results?) {
       guard let plain = computing.functions.first(where: { $0.kind == .method && $0.shortName == name }),
         case .immediate(let body) = plain.body
       else { preconditionFailure("Tensor has no method '\(name)'") }
       type.method(name, plain.doc, plain.parameters, returns: plain.returns, example: plain.example) {
         stored, call in
-        if let own = stored.integers, let results = try exact(own, call) { return results }
+        if let own = stored.integers, let results = try exact(own, call, body) { return results }
         return try body(call)
       }
     }
 
-    /// Tensor's method, applied to places instead of elements.
-    for name in [
-      "slice", "reshape", "flatten", "transpose", "permute", "squeeze", "unsqueeze", "expand", "contiguous",
-      "clone",
-      "split", "chunk", "unbind", "diagonal", "index_select", "gather", "flip",
-    ] {
-      guard let plain = computing.functions.first(where: { $0.shortName == name }),
-        case .immediate(let body) = plain.body
-      else { preconditionFailure("Tensor has no method '\(name)'") }
-      method(name) { own, call in try call.moving(own, body) }
+    let moving =
+      "slice reshape flatten transpose permute squeeze unsqueeze expand contiguous clone split chunk unbind diagonal "
+      + "index_select gather flip"
+    for name in moving.split(separator: " ") {
+      method(String(name)) { own, call, plain in try call.moving(own, plain) }
     }
     if let element = computing.element {
       type.element = { stored, call in
@@ -78,37 +77,37 @@ extension Registry {
       ("lt", Integers.Comparison.less), ("le", .lessOrEqual), ("eq", .equal), ("ne", .notEqual),
       ("ge", .greaterOrEqual), ("gt", .greater),
     ] {
-      method(name) { own, call in
+      method(name) { own, call, _ in
         guard let other = try call[1].integers() else { return nil }
         return try call.give { () throws -> Tensor in try own.compared(comparison, other) }
       }
     }
     for operation in [Integers.Operation.minimum, .maximum] {
-      method(operation.rawValue) { own, call in
+      method(operation.rawValue) { own, call, _ in
         guard let other = try call[1].integers() else { return nil }
         return try call.give { () throws -> Integers in try own.combined(operation, other) }
       }
     }
-    method("abs") { own, call in
+    method("abs") { own, call, _ in
       try call.give { () throws -> Integers in
         try own.combined(.maximum, Integers([0], shape: []).combined(.subtract, own))
       }
     }
-    method("where") { own, call in
+    method("where") { own, call, _ in
       guard let other = try call[2].integers() else { return nil }
       let condition = try call[1].object(Tensor.self)
       return try call.give { () throws -> Integers in
         try .arranged([own, other]) { try $0[0].selected(where: condition, else: $0[1]) }
       }
     }
-    method("masked_fill") { own, call in
+    method("masked_fill") { own, call, _ in
       guard let value = try call[2].integers() else { return nil }
       let mask = try call[1].object(Tensor.self)
       return try call.give { () throws -> Integers in
         try .arranged([own, value]) { try $0[1].selected(where: mask, else: $0[0]) }
       }
     }
-    addIntegerReductions(method)
+    addIntegerReductions { name, exact in method(name) { own, call, _ in try exact(own, call) } }
   }
 
   private func addIntegerReductions(
@@ -185,9 +184,8 @@ extension Call {
     lua_copy(lua, -1, 1)
     lua_settop(lua, -2)
     let results = try body(self)
-    for index in (lua_gettop(lua) - results.count + 1)...max(lua_gettop(lua), 1) where results.count > 0 {
-      try fill(own, at: index)
-    }
+    let top = lua_gettop(lua)
+    for index in stride(from: top - results.count + 1, through: top, by: 1) { try fill(own, at: index) }
     return results
   }
 
@@ -195,7 +193,7 @@ extension Call {
   private func fill(_ own: Integers, at index: Int32) throws {
     try stack.reserve(2)
     if lua_type(lua, index) == LUA_TTABLE {
-      for i in 1...max(1, lua_rawlen(lua, index)) where i <= lua_rawlen(lua, index) {
+      for i in stride(from: 1, through: Int(lua_rawlen(lua, index)), by: 1) {
         lua_rawgeti(lua, index, lua_Integer(i))
         try fill(own, at: lua_gettop(lua))
         lua_rawseti(lua, index, lua_Integer(i))

@@ -20,7 +20,9 @@ extension StoredTensor {
   /// As that of a tensor that can be computed with.
   package var summary: String {
     let values = floats().values
-    return TensorSummary(shape: shape, kind: typeName, marks: ", stored", values: values) {
+    return TensorSummary(
+      shape: shape, kind: typeName, marks: typeName == "bf16" ? ", stored" : "", values: values
+    ) {
       [elements] place in
       if case .i64(let whole) = elements { "\(whole[place])" } else { digits(values[place]) }
     }.text
