@@ -26,13 +26,15 @@ public struct Operand {
 /// A differentiable function of one variable.
 public enum UnaryFunction: Sendable {
   case negate, exp, log, sqrt, square, abs, sigmoid, silu, tanh, relu, sin, cos, erf, expm1, log1p
+  /// x · Φ(x) with the normal distribution's Φ, and with its approximation by tanh (arXiv:1606.08415).
+  case gelu, geluTanh
   case clamp(Float, Float)
 
   /// Whether the derivative is computed from the result, not from the argument.
   public var savesResult: Bool {
     switch self {
     case .exp, .sqrt, .sigmoid, .tanh, .expm1: true
-    case .negate, .log, .square, .abs, .silu, .relu, .sin, .cos, .erf, .log1p, .clamp: false
+    case .negate, .log, .square, .abs, .silu, .relu, .sin, .cos, .erf, .log1p, .gelu, .geluTanh, .clamp: false
     }
   }
 }
@@ -80,6 +82,8 @@ public enum ElementwiseKernels {
       case .abs: mapVector(a, out, n) { x in absolute(x) }
       case .sigmoid: mapVector(a, out, n) { logistic($0) }
       case .silu: mapVector(a, out, n) { silu($0) }
+      case .gelu: mapVector(a, out, n) { x in x * normal(x) }
+      case .geluTanh: mapVector(a, out, n) { x in x * nearNormal(x).value }
       case .tanh: mapVector(a, out, n) { x in lanes(x) { Glibc.tanhf($0) } }
       case .relu: mapVector(a, out, n) { larger(.zero, $0) }
       case .sin: mapVector(a, out, n) { x in lanes(x) { Glibc.sinf($0) } }
@@ -114,6 +118,14 @@ public enum ElementwiseKernels {
       case .tanh: loop(d, s, out, beta, n) { d, y in d * (1 - y * y) }
       case .silu:
         loop(d, s, out, beta, n) { siluGradient($0, $1) }
+      // Φ(x) + x · Φ′(x)
+      case .gelu:
+        loop(d, s, out, beta, n) { d, x in d * (normal(x) + x * 0.398_942_28 * exponential(-0.5 * x * x)) }
+      case .geluTanh:
+        loop(d, s, out, beta, n) { d, x in
+          let (value, derivative) = nearNormal(x)
+          return d * (value + x * derivative)
+        }
       case .relu: loop(d, s, out, beta, n) { d, x in Vector.zero.replacing(with: d, where: x .> 0) }
       case .sin: loop(d, s, out, beta, n) { d, x in d * lanes(x) { Glibc.cosf($0) } }
       case .cos: loop(d, s, out, beta, n) { d, x in -d * lanes(x) { Glibc.sinf($0) } }
@@ -269,6 +281,21 @@ public enum ElementwiseKernels {
   private static func siluGradient(_ d: Vector, _ x: Vector) -> Vector {
     let sigma = logistic(x)
     return d * sigma * (1 + x * (1 - sigma))
+  }
+
+  /// Φ, the distribution function of the standard normal distribution.
+  @inline(__always)
+  private static func normal(_ x: Vector) -> Vector {
+    let inner = x * 0.707_106_78
+    return 0.5 * (1 + lanes(inner) { Glibc.erff($0) })
+  }
+
+  /// (1 + tanh z) / 2 with z = √(2/π) · (x + 0.044715 x³), which is sigmoid(2z), and its derivative.
+  @inline(__always)
+  private static func nearNormal(_ x: Vector) -> (value: Vector, derivative: Vector) {
+    let square = x * x
+    let sigma = logistic(x * (1.595_769_1 * (1 + 0.044_715 * square)))
+    return (sigma, sigma * (1 - sigma) * (1.595_769_1 * (1 + 0.134_145 * square)))
   }
 
   /// A function of the C library, lane by lane.

@@ -93,7 +93,7 @@ public struct MemoryPlan: Sendable {
 private struct Sizes {
   private let hidden, queries, keys, intermediate, layers, vocabulary: Int
   private let hasHeadNorms: Bool
-  /// Without a gate: what the norms' means, one matrix for all projections and the steps of a GELU keep besides.
+  /// Without a gate: what the norms' means and one matrix for all projections keep besides.
   private let isPlain: Bool
   /// Of the adapters of all layers, beside attention and in feed-forward layers.
   private var attentionAdapters = 0
@@ -128,8 +128,8 @@ private struct Sizes {
       + (isPlain ? hidden + queries + 2 * keys : 0)
   }
 
-  /// Normed input, gate, up, their product, the sum; without a gate the steps of a GELU.
-  private var feedForward: Int { (isPlain ? 3 : 2) * hidden + (isPlain ? 9 : 3) * intermediate }
+  /// Normed input, gate, up, their product, the sum; without a gate up and its GELU.
+  private var feedForward: Int { (isPlain ? 3 : 2) * hidden + (isPlain ? 2 : 3) * intermediate }
 
   /// What the tape holds on to after the forward pass.
   func keptPerRow(_ checkpointing: Checkpointing) -> Int {

@@ -35,7 +35,7 @@ extension Registry {
       example: "u = t:gelu(true)"
     ) { tensor, call in
       let approximate = try call[1].boolean()
-      return try call.give { try tensor.gelu(approximate: approximate) }
+      return try call.give { tensor.gelu(approximate: approximate) }
     }
     func step(_ name: String, _ doc: String, _ function: StepFunction) {
       type.method(name, doc + " Without gradient.", returns: "Tensor", example: "u = t:\(name)()") {

@@ -139,6 +139,9 @@ extension Tensor {
   /// x · sigmoid(x).
   public func silu() -> Tensor { mapped(.silu, .silu) }
 
+  /// x · Φ(x), with the normal distribution's Φ, or its approximation by tanh (Hendrycks and Gimpel, arXiv:1606.08415).
+  public func gelu(approximate: Bool = false) -> Tensor { mapped(.gelu, approximate ? .geluTanh : .gelu) }
+
   /// The hyperbolic tangent.
   public func tanh() -> Tensor { mapped(.tanh, .tanh) }
 

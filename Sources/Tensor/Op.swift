@@ -5,7 +5,8 @@ public enum Op: String, CaseIterable, Sendable {
   // Elementwise, with broadcasting
   case add, subtract, multiply, divide, power, minimum, maximum, select = "where"
   // Elementwise
-  case negate, exp, log, sqrt, square, abs, clamp, sigmoid, silu, tanh, relu, sin, cos, erf, expm1, log1p
+  case negate, exp, log, sqrt, square, abs, clamp, sigmoid, silu, gelu, tanh, relu, sin, cos, erf, expm1,
+    log1p
   // Reductions
   case sum, mean, max, min, prod, cumsum
   // Shape

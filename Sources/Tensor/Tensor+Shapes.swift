@@ -66,15 +66,6 @@ extension Tensor {
 
   // MARK: Activations
 
-  /// x · Φ(x), with the normal distribution's Φ, or its approximation by tanh (Hendrycks and Gimpel, arXiv:1606.08415).
-  public func gelu(approximate: Bool = false) throws(TensorError) -> Tensor {
-    let inner =
-      approximate
-      ? try multiplied(by: 0.797_884_56).multiplied(by: squared().multiplied(by: 0.044_715).adding(1)).tanh()
-      : multiplied(by: 0.707_106_78).erf()
-    return try multiplied(by: inner.adding(1)).multiplied(by: 0.5)
-  }
-
   /// log(1 + e^x), without overflow.
   public func softplus() throws(TensorError) -> Tensor {
     try maximum(0).adding(absolute().negated().exp().log1p())

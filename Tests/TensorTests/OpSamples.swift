@@ -39,6 +39,7 @@ extension Op {
     case .clamp: Self.unary { $0.clamped(-9, 0) } + Self.unary { $0.clamped(0, 9) }
     case .sigmoid: Self.unary { $0.sigmoid() }
     case .silu: Self.unary { $0.silu() }
+    case .gelu: Self.unary { $0.gelu() } + Self.unary { $0.gelu(approximate: true) }
     case .tanh: Self.unary { $0.tanh() }
     case .relu: Self.unary { $0.relu() }
     case .sin: Self.unary { $0.sin() }

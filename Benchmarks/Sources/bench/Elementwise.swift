@@ -12,6 +12,7 @@ func elementwise(_ report: Report, _ options: Options) throws {
       ("multiply", { try a.multiplied(by: b) }),
       ("exp", { a.exp() }),
       ("silu", { a.silu() }),
+      ("gelu", { a.gelu(approximate: true) }),
       ("silu(a)·b", { try a.swiglu(b) }),
       ("sum", { a.sum() }),
       ("rms norm", { try a.rmsNorm(weight, epsilon: 1e-5) }),
