@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -136,16 +137,26 @@ int clua_is_terminated(void) { return atomic_load(&terminated); }
 // ---- Giving way
 
 static int (*ask_preemption)(lua_State *L);
+static const char *const too_long = "this takes too long, and what else runs here would have to wait for it";
+
+static int held_up;                    // how often in a row code that was asked could not give way
+static const int longest_held_up = 500;  // half a second or so
 
 static void give_way(lua_State *L, lua_Debug *debug) {
   (void)debug;
   int answer = ask_preemption(L);
-  if (answer == CLUA_PREEMPT_END) {
-    lua_sethook(L, give_way, LUA_MASKCOUNT, 1);
-    lua_pushliteral(L, "cancelled");
-    lua_error(L);
+  if (answer == CLUA_PREEMPT_YIELD && lua_isyieldable(L)) {
+    held_up = 0;
+    lua_yield(L, 0);
+    return;
   }
-  if (answer == CLUA_PREEMPT_YIELD && lua_isyieldable(L)) lua_yield(L, 0);
+  // A coroutine of its own, a message handler or a callback cannot yield to the scheduler.
+  bool is_too_long = ++held_up > longest_held_up;
+  if (answer != CLUA_PREEMPT_END && !is_too_long) return;
+  held_up = 0;
+  lua_sethook(L, give_way, LUA_MASKCOUNT, 1);
+  lua_pushstring(L, answer == CLUA_PREEMPT_END ? "cancelled" : too_long);
+  lua_error(L);
 }
 
 // About a millisecond of Lua code. Coroutines that `co` makes get the hook, too.
@@ -169,8 +180,7 @@ void clua_spend(lua_State *L, uint64_t steps) {
   lua_pushcfunction(L, call_hook);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_error(L);
   // A hook cannot yield from here.
-  if (hook == give_way && steps > 100000000)
-    luaL_error(L, "this takes too long, and what else runs here would have to wait for it");
+  if (hook == give_way && steps > 100000000) luaL_error(L, too_long);
 }
 
 // ---- Switching coroutines
@@ -197,6 +207,21 @@ int clua_resume(lua_State *co, lua_State *from, int arguments, int *results, int
   return status;
 }
 
+// What a script has set with debug.sethook is noted for one coroutine, though those that it makes inherit the hook: without
+// this they would have one that does nothing, and no limit.
+static void share_hook(lua_State *L, lua_State *co) {
+  lua_Hook hook = lua_gethook(L);
+  if (!hook || hook == stop || hook == give_way || lua_gethook(co) != hook || !lua_checkstack(L, 4)) return;
+  if (lua_getfield(L, LUA_REGISTRYINDEX, "_HOOKKEY") == LUA_TTABLE) {  // lua_sethook's in ldblib.c
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    lua_pushthread(L);
+    lua_rawget(L, -3);
+    lua_rawset(L, -3);
+  }
+  lua_pop(L, 1);
+}
+
 // Moves `arguments` values to `co`, resumes it and moves what it gives to L: their number, or -1 and a
 // message.
 static int switch_to(lua_State *L, lua_State *co, int arguments) {
@@ -204,6 +229,7 @@ static int switch_to(lua_State *L, lua_State *co, int arguments) {
     lua_pushliteral(L, "too many arguments to resume");
     return -1;
   }
+  share_hook(L, co);
   lua_xmove(L, co, arguments);
   int results = 0;
   int status = clua_resume(co, L, arguments, &results, atomic_load(&patient));

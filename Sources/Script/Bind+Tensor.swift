@@ -145,8 +145,8 @@ extension Registry {
       try stack.return(tensor.count)
     }
     type.metamethod(.len) { call in
-      let tensor = try call[1].object(Tensor.self)
-      guard let size = tensor.shape.first else {
+      let shape = try call[1].ifObject(StoredTensor.self)?.shape ?? call[1].object(Tensor.self).shape
+      guard let size = shape.first else {
         throw ScriptError("a tensor without dimensions has no length")
       }
       return try call.return(size)

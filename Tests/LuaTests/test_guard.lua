@@ -47,6 +47,34 @@ function tests.searches_of_strings_have_steps_too()
   assert(not ok and message:find "after 100000 instructions", message)
 end
 
+function tests.coroutines_share_the_limit()
+  for _, f in ipairs {
+    function() coroutine.wrap(endless)() end,
+    function() coroutine.resume(coroutine.create(endless)) endless() end,
+    function() while true do pcall(coroutine.wrap(endless)) end end,
+    function()
+      coroutine.wrap(function() while true do pcall(coroutine.wrap(endless)) end end)()
+    end,
+  } do
+    local ok, message = guard.call(100000, f)
+    assert(not ok and message:find "after 100000 instructions", message)
+  end
+  local co = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end)
+  check.equal({ guard.call(1000, function() return co(), co() end) }, { true, 1, 2 })
+end
+
+function tests.message_handlers_do_not_outlast_it()
+  for _, f in ipairs {
+    function() xpcall(error, endless) end, function() xpcall(endless, endless) end,
+    function() while true do xpcall(endless, endless) end end,
+  } do
+    local ok, message = guard.call(100000, f)
+    assert(not ok and message:find "after 100000 instructions", message)
+  end
+  check.equal({ xpcall(error, function(m) return m .. "!" end, "oh") }, { false, "oh!" })
+  check.raises(function() xpcall(error) end, "bad argument #2 to 'xpcall'")
+end
+
 -- A reward may ask the engine something that takes long: other jobs have their turns meanwhile, and
 -- neither loses its limit nor gets the other's.
 function tests.a_guarded_call_may_wait()

@@ -47,6 +47,7 @@ function tests.i64_holds_integers_of_any_size()
   check.raises(function() return mid.tensor({ 0.5 }):to "i64" end, "0.5 is no whole number")
   check.raises(function() return mid.tensor({ 2.0 ^ 63 }):to "i64" end, "no whole number of 64 bits")
   check.raises(function() return mid.tensor({ 1, { 2 } }, "i64") end, "expected integer")
+  check.equal(#kept, 5)
   assert(tostring(kept):find("9223372036854775807", 1, true))
 end
 

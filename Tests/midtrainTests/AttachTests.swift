@@ -180,9 +180,15 @@ import Testing
       #expect(try terminal.shown(before: "\n> ") == "^Cinterrupted")
     }
     // What cannot give way may not take long.
-    terminal.enter("string.find(('x'):rep(100000), ('x*'):rep(30) .. 'y')")
-    try terminal.expect("this takes too long, and what else runs here would have to wait")
-    try terminal.expect("\n> ")
+    for code in [
+      "string.find(('x'):rep(100000), ('x*'):rep(30) .. 'y')",
+      "xpcall(error, function() while true do end end)",
+      "coroutine.wrap(function() while true do pcall(error) end end)()",
+    ] {
+      terminal.enter(code)
+      try terminal.expect("this takes too long, and what else runs here would have to wait")
+      try terminal.expect("\n> ")
+    }
     terminal.enter("run:pause().status")
     try terminal.expect("\npaused\n> ")
     // The process that trains has no terminal; what its clients see has colours all the same.

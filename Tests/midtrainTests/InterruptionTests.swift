@@ -13,6 +13,8 @@ import Testing
     "table.sort({ 3, 2, 1 }, function() while true do end end)",
     "string.find(('x'):rep(1000000), ('x*'):rep(30) .. 'y')",
     "while true do pcall(string.gsub, ('x'):rep(100000), ('(x-)'):rep(30) .. 'y', '') end",
+    "xpcall(error, function() while true do end end)",
+    "while true do xpcall(function() while true do end end, function() while true do end end) end",
     "mid.sleep(1000)",
     "mid.spawn(function() while true do mid.sleep(0.01) end end):wait()",
     "while true do model:entropy('1+2=3') end",

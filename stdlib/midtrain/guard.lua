@@ -9,20 +9,25 @@ local guard = {}
 --- Lua instructions that a call may take where nobody says otherwise: a tenth of a second or so.
 guard.instructions = 10000000
 
--- A hook that raises an error after `limit` instructions, and from then on at every one until
--- guard.call itself runs again, so that no pcall in a loop outlasts it.
+-- Instructions between two looks at what is left.
+local interval = 10000
+
+-- A hook that raises an error after `limit` instructions of all coroutines together, and from then on
+-- at every one until guard.call itself runs again, so that no pcall in a loop outlasts it.
 local function limiter(limit)
   local message = ("stopped after %d instructions: is there a loop without end?"):format(limit)
+  local step, spent = math.min(limit, interval), 0
   local function hook()
-    if debug.getinfo(2, "f").func == guard.call then return end
+    spent = spent + step
+    if spent < limit or debug.getinfo(2, "f").func == guard.call then return end
     debug.sethook(hook, "", 1)
     error(message, 0)
   end
-  return hook
+  return hook, step
 end
 
 --- Calls f(…) within `limit` Lua instructions; 0 is no limit. Native functions count as one
---- instruction, but string searches as one for each step; coroutines that f makes are not counted.
+--- instruction, but string searches as one for each step.
 ---@param limit integer
 ---@param f function
 ---@return boolean ok, any ... results, or an error message
@@ -30,11 +35,27 @@ function guard.call(limit, f, ...)
   local before, mask, count = debug.gethook()
   -- A hook that is no Lua function, a mere name here, is the engine's.
   if limit == 0 or type(before) == "string" then return pcall(f, ...) end
-  local hook = limiter(limit)
-  debug.sethook(hook, "", limit)
+  local hook, step = limiter(limit)
+  debug.sethook(hook, "", step)
   local results = table.pack(pcall(f, ...))
   if debug.gethook() == hook then debug.sethook(before, mask, count) end
   return table.unpack(results, 1, results.n)
+end
+
+local plain_xpcall = xpcall
+
+--- Lua's, but that what ends code is not held up by its own message handlers: those run where no hook
+--- is heeded. A count of one says that the code is to end (see above, and Interrupt.c).
+function xpcall(f, handler, ...)
+  if type(handler) ~= "function" then
+    error(("bad argument #2 to 'xpcall' (function expected, got %s)"):format(type(handler)), 2)
+  end
+  if debug.getinfo(handler, "S").what == "C" then return plain_xpcall(f, handler, ...) end
+  return plain_xpcall(f, function(...)
+    local _, _, count = debug.gethook()
+    if count == 1 then return ... end
+    return handler(...)
+  end, ...)
 end
 
 return guard
