@@ -13,7 +13,7 @@ rollout.specification = {
   max_completion_length = { "integer", default = 2048, min = 1, knob = true, doc = "[D]" },
   temperature = { "number", default = 0.8, min = 1e-3, knob = true, doc = "[D]" },
   top_k = { "integer", default = 0, min = 0, knob = true, doc = "0 = off" },
-  top_p = { "number", default = 1, min = 0, max = 1, knob = true },
+  top_p = { "number", default = 1, min = 1e-6, max = 1, knob = true },
   rollout_dtype = {
     "string", default = "f32", choices = { "f32", "bf16", "int8" }, knob = true,
     doc = "of the copy that samples; f32 is the policy itself",

@@ -233,7 +233,7 @@ local specification = {
   num_generations = { "integer", default = 1, min = 1, doc = "answers to each question" },
   pass_k = { "table", doc = "k of pass@k; 1 and num_generations if absent" },
   temperature = { "number", default = 0, min = 0, doc = "0 is greedy" },
-  top_p = { "number", default = 1, min = 0, max = 1 },
+  top_p = { "number", default = 1, min = 1e-6, max = 1 },
   top_k = { "integer", default = 0, min = 0, doc = "0 = off" },
   max_completion_length = { "integer", default = 2048, min = 1 },
   stop = { "table", doc = "texts that end an answer, and are no part of it" },
