@@ -91,7 +91,6 @@ private struct Session {
       """
       package.path = mid .. "/?.lua;" .. mid .. "/?/init.lua;" .. package.path
       mid = require "midtrain"
-      require "midtrain.guard" -- xpcall, whose message handlers hold nothing up
       function help(...) return require "midtrain.repl".help(...) end
       """, name: "=(start)")
     // As in `lua`: the script at 0, its arguments from 1, what came before at negative places.

@@ -10,7 +10,7 @@ package.path = ("%s/../../stdlib/?.lua;%s/../../stdlib/?/init.lua;%s/?.lua;%s")
 
 local with_stand_in = {
   "advantage", "arguments", "audit", "budget", "chain", "coldstart", "comparison", "corpus",
-  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "guard", "health", "heat", "history", "journal", "ntp",
+  "curriculum", "doctor", "documents", "entropy", "eval", "grpo", "health", "heat", "history", "journal", "ntp",
   "objective", "options", "plot", "posttrain", "progress", "prompt", "questions", "random", "report", "reward", "rmt",
   "run", "scoring", "svg", "tasks", "tensorboard",
 }
