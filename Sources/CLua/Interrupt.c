@@ -137,8 +137,6 @@ int clua_is_terminated(void) { return atomic_load(&terminated); }
 // ---- Giving way
 
 static int (*ask_preemption)(lua_State *L);
-static const char *const too_long = "this takes too long, and what else runs here would have to wait for it";
-
 static int held_up;                    // how often in a row code that was asked could not give way
 static const int longest_held_up = 500;  // half a second or so
 
@@ -155,7 +153,8 @@ static void give_way(lua_State *L, lua_Debug *debug) {
   if (answer != CLUA_PREEMPT_END && !is_too_long) return;
   held_up = 0;
   lua_sethook(L, give_way, LUA_MASKCOUNT, 1);
-  lua_pushstring(L, answer == CLUA_PREEMPT_END ? "cancelled" : too_long);
+  lua_pushstring(L, answer == CLUA_PREEMPT_END ? "cancelled"
+                                               : "this takes too long, and what else runs here would have to wait for it");
   lua_error(L);
 }
 
@@ -174,13 +173,11 @@ static int call_hook(lua_State *L) {
   return 0;
 }
 
-void clua_spend(lua_State *L, uint64_t steps) {
-  lua_Hook hook = lua_gethook(L);
-  if (!hook || !(lua_gethookmask(L) & LUA_MASKCOUNT) || steps < (uint64_t)lua_gethookcount(L)) return;
+uint64_t clua_spend(lua_State *L, uint64_t steps) {
+  if (!(lua_gethookmask(L) & LUA_MASKCOUNT) || steps < (uint64_t)lua_gethookcount(L)) return steps;
   lua_pushcfunction(L, call_hook);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_error(L);
-  // A hook cannot yield from here.
-  if (hook == give_way && steps > 100000000) luaL_error(L, too_long);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_error(L);  // pcall: a hook cannot yield from here
+  return 0;
 }
 
 // ---- Switching coroutines
@@ -282,9 +279,53 @@ static int wrap(lua_State *L) {
   return 1;
 }
 
+// ---- Message handlers
+
+// Lua calls a handler for the error that a hook raises, too, and heeds no hooks there: one that loops would hold up what
+// ends the code. A count of one says that the code is to end. In Lua, so that the handler stands where the wrapper stood.
+static const char wrapper[] =
+    "local ends = ...\n"
+    "return function(handler)\n"
+    "  return function(...) if ends() then return ... end return handler(...) end\n"
+    "end";
+
+static int ends(lua_State *L) {
+  lua_pushboolean(L, lua_gethook(L) && lua_gethookcount(L) == 1);
+  return 1;
+}
+
+static int finish_xpcall(lua_State *L, int status, lua_KContext unused) {
+  (void)unused;
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 2;
+  lua_pushboolean(L, 0);
+  lua_insert(L, -2);
+  return 2;
+}
+
+// Upvalue: what wraps handlers.
+static int xpcall(lua_State *L) {
+  int arguments = lua_gettop(L) - 2;
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (!lua_iscfunction(L, 2)) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 1);
+    lua_replace(L, 2);
+  }
+  lua_pushboolean(L, 1);
+  lua_pushvalue(L, 1);
+  lua_rotate(L, 3, 2);
+  return finish_xpcall(L, lua_pcallk(L, arguments, LUA_MULTRET, 2, 0, finish_xpcall), 0);
+}
+
 int clua_open_libraries(lua_State *L) {
   luaL_openlibs(L);
   clua_replace_searches(L);
+  if (luaL_loadbuffer(L, wrapper, sizeof wrapper - 1, "=(library)") != LUA_OK) return lua_error(L);
+  lua_pushcfunction(L, ends);
+  lua_call(L, 1, 1);
+  lua_pushcclosure(L, xpcall, 1);
+  lua_setglobal(L, "xpcall");
   lua_getglobal(L, "coroutine");
   lua_pushcfunction(L, resume);
   lua_setfield(L, -2, "resume");

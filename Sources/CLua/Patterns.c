@@ -29,7 +29,7 @@ typedef struct {
 static void look_up(Search *m) {
   m->spent += (uint64_t)m->steps;
   m->steps = 0;
-  clua_spend(m->L, m->spent);
+  m->spent = clua_spend(m->L, m->spent);
 }
 
 static inline void step(Search *m) {

@@ -14,6 +14,7 @@ import Testing
     "string.find(('x'):rep(1000000), ('x*'):rep(30) .. 'y')",
     "while true do pcall(string.gsub, ('x'):rep(100000), ('(x-)'):rep(30) .. 'y', '') end",
     "xpcall(error, function() while true do end end)",
+    "xpcall(function() error('x') end, function() while true do end end)",
     "while true do xpcall(function() while true do end end, function() while true do end end) end",
     "mid.sleep(1000)",
     "mid.spawn(function() while true do mid.sleep(0.01) end end):wait()",

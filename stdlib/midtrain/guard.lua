@@ -42,20 +42,4 @@ function guard.call(limit, f, ...)
   return table.unpack(results, 1, results.n)
 end
 
-local plain_xpcall = xpcall
-
---- Lua's, but that what ends code is not held up by its own message handlers: those run where no hook
---- is heeded. A count of one says that the code is to end (see above, and Interrupt.c).
-function xpcall(f, handler, ...)
-  if type(handler) ~= "function" then
-    error(("bad argument #2 to 'xpcall' (function expected, got %s)"):format(type(handler)), 2)
-  end
-  if debug.getinfo(handler, "S").what == "C" then return plain_xpcall(f, handler, ...) end
-  return plain_xpcall(f, function(...)
-    local _, _, count = debug.gethook()
-    if count == 1 then return ... end
-    return handler(...)
-  end, ...)
-end
-
 return guard

@@ -64,8 +64,8 @@ static const int CLUA_PREEMPT_END = 2;    // raise an error, from now on at ever
 void clua_preempt(lua_State *co, int (*ask)(lua_State *L));
 
 // For C functions that can take long, now and then: what interrupts or limits Lua code after a number of instructions
-// does so here after as many steps. May raise an error. `steps`: all that the function has taken.
-void clua_spend(lua_State *L, uint64_t steps);
+// does so here after as many steps. May raise an error. `steps` are those since it last happened; gives how many those are then.
+uint64_t clua_spend(lua_State *L, uint64_t steps);
 // Puts string functions that do so in the place of Lua's own.
 void clua_replace_searches(lua_State *L);
 
