@@ -187,11 +187,10 @@ public struct Integers: Sendable {
     // Places in the whole are sorted, so that values and places along the dimension both follow from them.
     let places = Integers(values.indices.map { Int64($0) }, shape: shape)
     let chosen = try places.withRows(along: dim, count: count) { row throws(TensorError) in
-      func precedes(_ a: Int64, _ b: Int64) -> Bool {
-        let (x, y) = (values[Int(a)], values[Int(b)])
+      Tensor.first(count, of: length) { a, b in
+        let (x, y) = (values[Int(row[Int(a)])], values[Int(row[Int(b)])])
         return x == y ? a < b : (x < y) != descending
-      }
-      return count == 1 ? [row.min(by: precedes)!] : Array(row.sorted(by: precedes).prefix(count))
+      }.map { row[Int($0)] }
     }
     let step = Int64(shape[(dim + 1)...].reduce(1, *))
     let along = chosen.values.map { Float($0 / step % Int64(length)) }

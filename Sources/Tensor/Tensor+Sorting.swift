@@ -39,7 +39,7 @@ extension Tensor {
   }
 
   /// The first `k` of the numbers below `n` in an order.
-  private static func first(_ k: Int, of n: Int, by precedes: (Int32, Int32) -> Bool) -> [Int32] {
+  static func first(_ k: Int, of n: Int, by precedes: (Int32, Int32) -> Bool) -> [Int32] {
     // A few of many are kept in order while the others go by.
     guard k < n / 16 else { return Array((0..<Int32(n)).sorted(by: precedes).prefix(k)) }
     var best: [Int32] = []
