@@ -279,6 +279,50 @@ static int wrap(lua_State *L) {
   return 1;
 }
 
+// ---- Finalizers
+
+static int call_finalizer(lua_State *L) {
+  lua_call(L, 1, 0);  // without a continuation: nothing can resume it, so it cannot yield
+  return 0;
+}
+
+// Upvalue: the finalizer. Lua heeds no hooks in one, so nothing would end a loop; it does in a coroutine.
+static int finalize(lua_State *L) {
+  lua_State *co = lua_newthread(L);
+  share_hook(L, co);
+  lua_pushcfunction(co, call_finalizer);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 2);
+  int results = 0;
+  if (clua_resume(co, L, 2, &results, atomic_load(&patient)) == LUA_OK) return 0;
+  lua_resetthread(co);
+  lua_xmove(co, L, 1);
+  return lua_error(L);
+}
+
+// Upvalue: Lua's own. A finalizer that a metatable gets later, in the place of another, is called as it is.
+static int set_metatable(lua_State *L) {
+  if (lua_istable(L, 2)) {
+    lua_pushliteral(L, "__gc");
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, 2) == LUA_TFUNCTION && !lua_iscfunction(L, -1)) {
+      lua_pushcclosure(L, finalize, 1);
+      lua_rawset(L, 2);
+    } else {
+      lua_pop(L, 2);
+    }
+  }
+  return lua_tocfunction(L, lua_upvalueindex(1))(L);  // in this frame, so that errors name what was called
+}
+
+static void wrap_setter(lua_State *L) {
+  lua_getfield(L, -1, "setmetatable");
+  lua_pushcclosure(L, set_metatable, 1);
+  lua_setfield(L, -2, "setmetatable");
+  lua_pop(L, 1);
+}
+
 // ---- Message handlers
 
 // Lua calls a handler for the error that a hook raises, too, and heeds no hooks there: one that loops would hold up what
@@ -326,6 +370,10 @@ int clua_open_libraries(lua_State *L) {
   lua_call(L, 1, 1);
   lua_pushcclosure(L, xpcall, 1);
   lua_setglobal(L, "xpcall");
+  lua_pushglobaltable(L);
+  wrap_setter(L);
+  lua_getglobal(L, "debug");
+  wrap_setter(L);
   lua_getglobal(L, "coroutine");
   lua_pushcfunction(L, resume);
   lua_setfield(L, -2, "resume");

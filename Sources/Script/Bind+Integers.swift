@@ -66,6 +66,30 @@ extension Registry {
     for name in moving.split(separator: " ") {
       method(String(name)) { own, call, plain in try call.moving(own, plain) }
     }
+    for name in ["tril", "triu"] {
+      method(name) { own, call, plain in try call.moving(own, plain, fillsWithZero: true) }
+    }
+    for name in "any all nonzero isnan isinf isfinite".split(separator: " ") {
+      method(String(name)) { own, call, plain in
+        let isSet = try call.compute { try own.compared(.notEqual, Integers([0], shape: [])) }
+        return try call.with(isSet, plain)
+      }
+    }
+    for name in "floor ceil round detach".split(separator: " ") {
+      method(String(name)) { own, call, _ in try call.return(StoredTensor(own)) }
+    }
+    method("sign") { own, call, _ in try call.return(StoredTensor(own.signs())) }
+    method("square") { own, call, _ in
+      try call.give { () throws -> Integers in try own.combined(.multiply, own) }
+    }
+    method("clamp") { own, call, _ in
+      guard (1...2).allSatisfy({ call[$0].isNil || call[$0].isInteger }) else { return nil }
+      let (low, high) = (try call[1].optional?.integers(), try call[2].optional?.integers())
+      return try call.give { () throws -> Integers in
+        let raised = try low.map { try own.combined(.maximum, $0) } ?? own
+        return try high.map { try raised.combined(.minimum, $0) } ?? raised
+      }
+    }
     if let element = computing.element {
       type.element = { stored, call in
         guard let own = stored.integers else { return try element(stored.widened(), call) }
@@ -82,7 +106,7 @@ extension Registry {
         return try call.give { () throws -> Tensor in try own.compared(comparison, other) }
       }
     }
-    for operation in [Integers.Operation.minimum, .maximum] {
+    for operation in [Integers.Operation.minimum, .maximum, .power] {
       method(operation.rawValue) { own, call, _ in
         guard let other = try call[1].integers() else { return nil }
         return try call.give { () throws -> Integers in try own.combined(operation, other) }
@@ -113,9 +137,11 @@ extension Registry {
   private func addIntegerReductions(
     _ method: (String, @escaping (Integers, Call) throws -> Results?) -> Void
   ) {
-    method("sum") { own, call in
-      let (dims, keep) = (try call[1].dimensions(of: own.outline), try call[2].boolean())
-      return try call.give { () throws -> Integers in try own.sum(dims: dims, keepDim: keep) }
+    for (name, reduce) in [("sum", Integers.sum), ("prod", Integers.product)] {
+      method(name) { own, call in
+        let (dims, keep) = (try call[1].dimensions(of: own.outline), try call[2].boolean())
+        return try call.give { () throws -> Integers in try reduce(own)(dims, keep) }
+      }
     }
     method("cumsum") { own, call in
       let dim = try call[1].dimension(of: own.outline)
@@ -177,13 +203,22 @@ extension Integers {
 }
 
 extension Call {
-  /// Ends the call with the results of a method that moves elements, called on their places.
-  fileprivate func moving(_ own: Integers, _ body: (Call) throws -> Results) throws -> Results {
-    let places = try compute { try own.places() }
-    try places.push(on: stack)
+  /// Ends the call with the results of a method that is called on another tensor.
+  fileprivate func with(_ receiver: Tensor, _ body: (Call) throws -> Results) throws -> Results {
+    try receiver.push(on: stack)
     lua_copy(lua, -1, 1)
     lua_settop(lua, -2)
-    let results = try body(self)
+    return try body(self)
+  }
+
+  /// Ends the call with the results of a method that moves elements, called on their places; those that count from 1
+  /// where it puts zeros between them.
+  fileprivate func moving(
+    _ own: Integers, _ body: (Call) throws -> Results, fillsWithZero: Bool = false
+  ) throws -> Results {
+    let places = try compute { try own.places(from: fillsWithZero ? 1 : 0) }
+    let own = fillsWithZero ? Integers([0] + own.values, shape: [own.values.count + 1]) : own
+    let results = try with(places, body)
     let top = lua_gettop(lua)
     for index in stride(from: top - results.count + 1, through: top, by: 1) { try fill(own, at: index) }
     return results

@@ -225,7 +225,7 @@ extension Registry {
       a.negated()
     }
     operation(.div) { try $0.divided(by: $1) }
-    operation(.pow) { try $0.power($1) }
+    arithmetic(.pow, .power) { try $0.power($1) }
     operation(.band) { try $0.truth("&").multiplied(by: $1.truth("&")).converted(to: .bool) }
     operation(.bor) { try $0.truth("|").maximum($1.truth("|")) }
     operation(.bxor) { try $0.truth("~").notEqual(to: $1.truth("~")) }

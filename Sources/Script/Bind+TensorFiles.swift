@@ -40,8 +40,8 @@ extension Registry {
     longFunction(
       "load_tensors",
       """
-      The tensors of a safetensors file by name, or the one of a .npy file. What can be computed with comes as f32, i32 \
-      or bool; with `keep_dtype` BF16 and I64 stay what they are.
+      The tensors of a safetensors file by name, or the one of a .npy file: floats as f32, integers of 64 bits as i64, \
+      shorter ones as i32 if they are below 2^24, else as i64. With `keep_dtype` BF16 stays what it is.
       """,
       [
         Parameter("path", "string"),

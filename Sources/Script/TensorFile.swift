@@ -119,7 +119,8 @@ enum TensorFile {
       throw fail("is in Fortran's order; save it in C order")
     }
     let types: [String: ElementType] = [
-      "<f4": .f32, "<f8": .f64, "<f2": .f16, "<i4": .i32, "<i8": .i64, "|b1": .bool, "|u1": .u8, "|i1": .i8,
+      "<f4": .f32, "<f8": .f64, "<f2": .f16, "|b1": .bool, "<i8": .i64, "<i4": .i32, "<i2": .i16, "|i1": .i8,
+      "<u8": .u64, "<u4": .u32, "<u2": .u16, "|u1": .u8,
     ]
     guard let type = types[String(kind)] else {
       throw fail("has elements '\(kind)'; expected one of \(types.keys.sorted().joined(separator: ", "))")
@@ -166,10 +167,29 @@ enum TensorFile {
     if type == .bf16, keepsTypes {
       return .stored(StoredTensor(.bf16(values(UInt16.self) { $0 }), shape: shape))
     }
-    if type == .i64 {
-      // What is too large for arithmetic is kept in any case.
-      let stored = StoredTensor(.i64(values(Int64.self) { $0 }), shape: shape)
-      return if !keepsTypes, let widened = try? stored.widened() { .tensor(widened) } else { .stored(stored) }
+    let whole: [Int64]? =
+      switch type {
+      case .i64: values(Int64.self) { $0 }
+      case .u64:
+        try values(UInt64.self) { $0 }.map {
+          guard let value = Int64(exactly: $0) else {
+            throw ScriptError("\(what): \($0) is too large for i64")
+          }
+          return value
+        }
+      case .i32: values(Int32.self, Int64.init)
+      case .u32: values(UInt32.self, Int64.init)
+      case .i16: values(Int16.self, Int64.init)
+      case .u16: values(UInt16.self, Int64.init)
+      case .i8: values(Int8.self, Int64.init)
+      case .u8: values(UInt8.self, Int64.init)
+      default: nil
+      }
+    if let whole {
+      // What is too large for i32 here is i64.
+      let stored = StoredTensor(.i64(whole), shape: shape)
+      let isShort = type != .i64 && type != .u64
+      return if isShort, let narrow = try? stored.widened() { .tensor(narrow) } else { .stored(stored) }
     }
     let (floats, dtype): ([Float], DType) =
       switch type {
@@ -177,15 +197,8 @@ enum TensorFile {
       case .f64: (values(Double.self) { Float($0) }, .f32)
       case .f16: (values(UInt16.self) { Float(Float16(bitPattern: $0)) }, .f32)
       case .bf16: (values(UInt16.self) { Float(bitPattern: UInt32($0) << 16) }, .f32)
-      case .u64: (values(UInt64.self) { Float($0) }, .i32)
-      case .i32: (values(Int32.self) { Float($0) }, .i32)
-      case .u32: (values(UInt32.self) { Float($0) }, .i32)
-      case .i16: (values(Int16.self) { Float($0) }, .i32)
-      case .u16: (values(UInt16.self) { Float($0) }, .i32)
-      case .i8: (values(Int8.self) { Float($0) }, .i32)
-      case .u8: (values(UInt8.self) { Float($0) }, .i32)
       case .bool: (values(UInt8.self) { $0 == 0 ? 0 : 1 }, .bool)
-      case .i64, .f8e4m3, .f8e5m2:
+      default:
         throw ScriptError("\(what) has elements of 8-bit floats (\(type.rawValue)), which are not read")
       }
     do {

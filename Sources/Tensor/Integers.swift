@@ -31,6 +31,7 @@ public struct Integers: Sendable {
     case divide = "//"
     /// With the sign of the divisor, as Lua's `%`.
     case remainder = "%"
+    case power = "pow"
     case minimum, maximum
   }
 
@@ -39,7 +40,7 @@ public struct Integers: Sendable {
 
   /// Element by element; shapes are broadcast.
   ///
-  /// - Throws: if the shapes do not fit, a result needs more than 64 bits, or a divisor is 0.
+  /// - Throws: if the shapes do not fit, a result needs more than 64 bits, a divisor is 0, or an exponent is negative.
   public func combined(_ operation: Operation, _ other: Integers) throws(TensorError) -> Integers {
     try paired(operation.rawValue, other) { x, y throws(TensorError) in
       let (result, overflow) =
@@ -49,16 +50,23 @@ public struct Integers: Sendable {
         case .multiply: x.multipliedReportingOverflow(by: y)
         case .divide: Self.floored(x, y)
         case .remainder: (Self.remainder(x, y), false)
+        case .power: Self.power(x, y)
         case .minimum: (Swift.min(x, y), false)
         case .maximum: (Swift.max(x, y), false)
         }
       if y == 0, operation == .divide || operation == .remainder {
         throw TensorError("\(operation.rawValue): an integer is divided by 0")
       }
+      if y < 0, operation == .power {
+        throw TensorError("pow: \(x) to the power of \(y) is no integer; to(\"f32\") has fractions")
+      }
       if overflow { throw TensorError("\(operation.rawValue): \(x) and \(y) give more than 64 bits hold") }
       return result
     }
   }
+
+  /// −1, 0 or 1 for each element.
+  public func signs() -> Integers { Integers(values.map { $0.signum() }, shape: shape) }
 
   /// Bools that say where the comparison holds; shapes are broadcast.
   public func compared(_ comparison: Comparison, _ other: Integers) throws(TensorError) -> Tensor {
@@ -81,6 +89,24 @@ public struct Integers: Sendable {
     let (quotient, overflow) = x.dividedReportingOverflow(by: y)
     if overflow { return (0, true) }
     return (x % y != 0 && (x < 0) != (y < 0) ? quotient - 1 : quotient, false)
+  }
+
+  private static func power(_ x: Int64, _ y: Int64) -> (Int64, Bool) {
+    var (result, square, rest) = (Int64(1), x, y)
+    while rest > 0 {
+      if rest & 1 == 1 {
+        let (product, overflow) = result.multipliedReportingOverflow(by: square)
+        if overflow { return (0, true) }
+        result = product
+      }
+      rest >>= 1
+      if rest > 0 {
+        let (next, overflow) = square.multipliedReportingOverflow(by: square)
+        if overflow { return (0, true) }
+        square = next
+      }
+    }
+    return (result, false)
   }
 
   private static func remainder(_ x: Int64, _ y: Int64) -> Int64 {
@@ -144,19 +170,37 @@ public struct Integers: Sendable {
   ///
   /// - Throws: if a sum needs more than 64 bits.
   public func sum(dims: [Int]?, keepDim: Bool) throws(TensorError) -> Integers {
+    try folded(dims, keepDim, 0) { a, b throws(TensorError) in try Integers.added(a, b, "sum") }
+  }
+
+  /// Products over dimensions, or over all of them.
+  ///
+  /// - Throws: if a product needs more than 64 bits.
+  public func product(dims: [Int]?, keepDim: Bool) throws(TensorError) -> Integers {
+    try folded(dims, keepDim, 1) { a, b throws(TensorError) in
+      let (product, overflow) = a.multipliedReportingOverflow(by: b)
+      if overflow { throw TensorError("prod: \(a) and \(b) give more than 64 bits hold") }
+      return product
+    }
+  }
+
+  private func folded(
+    _ dims: [Int]?, _ keepDim: Bool, _ start: Int64,
+    _ body: (Int64, Int64) throws(TensorError) -> Int64
+  ) throws(TensorError) -> Integers {
     let dims = dims ?? Array(shape.indices)
     let order = shape.indices.filter { !dims.contains($0) } + dims
     let rows =
       try order == Array(shape.indices) ? self : rearranged { x throws(TensorError) in try x.permuted(order) }
     let length = dims.reduce(1) { $0 * shape[$1] }
     let kept = shape.indices.filter { !dims.contains($0) }.map { shape[$0] }
-    var sums = [Int64](repeating: 0, count: kept.reduce(1, *))
-    for row in sums.indices {
+    var results = [Int64](repeating: start, count: kept.reduce(1, *))
+    for row in results.indices {
       for value in rows.values[row * length..<(row + 1) * length] {
-        sums[row] = try Integers.added(sums[row], value, "sum")
+        results[row] = try body(results[row], value)
       }
     }
-    return Integers(sums, shape: keepDim ? shape.indices.map { dims.contains($0) ? 1 : shape[$0] } : kept)
+    return Integers(results, shape: keepDim ? shape.indices.map { dims.contains($0) ? 1 : shape[$0] } : kept)
   }
 
   /// Sums of all elements along a dimension up to each place.
@@ -178,7 +222,7 @@ public struct Integers: Sendable {
   /// - Throws: if there are fewer.
   public func sorted(
     dim: Int, descending: Bool, count: Int? = nil
-  ) throws(TensorError) -> (values: Integers, places: Tensor) {
+  ) throws -> (values: Integers, places: Tensor) {
     let length = shape[dim]
     let count = count ?? length
     guard count >= 0, count <= length else {
@@ -186,11 +230,9 @@ public struct Integers: Sendable {
     }
     // Places in the whole are sorted, so that values and places along the dimension both follow from them.
     let places = Integers(values.indices.map { Int64($0) }, shape: shape)
-    let chosen = try places.withRows(along: dim, count: count) { row throws(TensorError) in
-      Tensor.first(count, of: length) { a, b in
-        let (x, y) = (values[Int(row[Int(a)])], values[Int(row[Int(b)])])
-        return x == y ? a < b : (x < y) != descending
-      }.map { row[Int($0)] }
+    let chosen = try places.withRows(along: dim, count: count) { row in
+      let keys = row.map { descending ? ~values[Int($0)] : values[Int($0)] }
+      return try Tensor.first(count, by: keys).map { row[Int($0)] }
     }
     let step = Int64(shape[(dim + 1)...].reduce(1, *))
     let along = chosen.values.map { Float($0 / step % Int64(length)) }
@@ -207,9 +249,9 @@ public struct Integers: Sendable {
   }
 
   /// Every row along a dimension replaced by what `body` makes of it: `count` elements, by default as many as before.
-  private func withRows(
-    along dim: Int, count: Int? = nil, _ body: ([Int64]) throws(TensorError) -> [Int64]
-  ) throws(TensorError) -> Integers {
+  private func withRows<Failure: Error>(
+    along dim: Int, count: Int? = nil, _ body: ([Int64]) throws(Failure) -> [Int64]
+  ) throws(Failure) -> Integers {
     let (length, step) = (shape[dim], shape[(dim + 1)...].reduce(1, *))
     let count = count ?? length
     var resulting = shape

@@ -8,7 +8,7 @@ extension Tensor {
   /// - Parameter count: how many of them; all for nil.
   public func sorted(
     dim: Int, descending: Bool = false, count: Int? = nil
-  ) throws(TensorError) -> (values: Tensor, places: Tensor) {
+  ) throws -> (values: Tensor, places: Tensor) {
     let operation = count == nil ? "sort" : "topk"
     let index = try dimension(dim, for: operation).index
     var order = Array(shape.indices)
@@ -25,35 +25,74 @@ extension Tensor {
     places.reserveCapacity(n == 0 ? 0 : source.count / n * k)
     for start in stride(from: 0, to: source.count, by: Swift.max(1, n)) {
       let row = source.pointer + start
-      func precedes(_ a: Int32, _ b: Int32) -> Bool {
-        let (x, y) = (row[Int(a)], row[Int(b)])
-        if x == y || (x.isNaN && y.isNaN) { return a < b }
-        let isLess = y.isNaN || x < y
-        return x.isNaN ? descending : isLess != descending
-      }
-      places += Self.first(k, of: n, by: precedes)
+      let keys = (0..<n).map { descending ? ~Self.sortKey(row[$0]) : Self.sortKey(row[$0]) }
+      places += try Self.first(k, by: keys)
     }
     let values = try x.gathered(dim: rank - 1, places)
     let found = try Tensor(places.map(Float.init), shape: values.shape).typed(.i32)
     return (try values.permuted(order), try found.permuted(order))
   }
 
-  /// The first `k` of the numbers below `n` in an order.
-  static func first(_ k: Int, of n: Int, by precedes: (Int32, Int32) -> Bool) -> [Int32] {
+  /// A number in the order of the floats: the bits, made to count up from the negative ones. Both zeros are equal, and NaN
+  /// comes last.
+  private static func sortKey(_ x: Float) -> UInt32 {
+    if x.isNaN { return .max }
+    let bits = x == 0 ? 0 : x.bitPattern
+    return bits >> 31 == 0 ? bits | 1 << 31 : ~bits
+  }
+
+  /// Where the `k` smallest keys are, in their order; equal ones keep theirs.
+  ///
+  /// - Throws: `Cancelled` if nobody wants them any more: millions take seconds.
+  static func first<Key: Comparable>(_ k: Int, by keys: [Key]) throws -> [Int32] {
+    let ranked = keys.indices.map { Ranked(key: keys[$0], place: Int32($0)) }
     // A few of many are kept in order while the others go by.
-    guard k < n / 16 else { return Array((0..<Int32(n)).sorted(by: precedes).prefix(k)) }
-    var best: [Int32] = []
-    for i in 0..<Int32(n) where best.count < k || (k > 0 && precedes(i, best[k - 1])) {
-      let place = best.firstIndex { precedes(i, $0) } ?? best.count
-      best.insert(i, at: place)
+    guard k < keys.count / 16 else { return try sorted(ranked).prefix(k).map(\.place) }
+    var best: [Ranked<Key>] = []
+    for next in ranked where best.count < k || (k > 0 && next < best[k - 1]) {
+      let place = best.firstIndex { next < $0 } ?? best.count
+      best.insert(next, at: place)
       if best.count > k { best.removeLast() }
     }
-    return best
+    return best.map(\.place)
+  }
+
+  /// In pieces that are merged, so that somebody can stop it between them; comparisons that ask would take four times as
+  /// long.
+  private static func sorted<Item: Comparable>(_ items: [Item]) throws -> [Item] {
+    var (items, width) = (items, 1 << 18)
+    for start in stride(from: 0, to: items.count, by: width) {
+      try Cancellation.check()
+      items[start..<Swift.min(start + width, items.count)].sort()
+    }
+    while width < items.count {
+      var merged: [Item] = []
+      merged.reserveCapacity(items.count)
+      for start in stride(from: 0, to: items.count, by: 2 * width) {
+        try Cancellation.check()
+        let (middle, end) = (Swift.min(start + width, items.count), Swift.min(start + 2 * width, items.count))
+        var (left, right) = (start, middle)
+        while left < middle, right < end {
+          if items[right] < items[left] {
+            merged.append(items[right])
+            right += 1
+          } else {
+            merged.append(items[left])
+            left += 1
+          }
+        }
+        merged += items[left..<middle]
+        merged += items[right..<end]
+      }
+      items = merged
+      width *= 2
+    }
+    return items
   }
 
   /// The values below which the shares `q` of the elements along `dim` lie, interpolated linearly between neighbours;
   /// one result for each, stacked as a first dimension. NaN where there is one.
-  public func quantiles(_ q: [Float], dim: Int) throws(TensorError) -> Tensor {
+  public func quantiles(_ q: [Float], dim: Int) throws -> Tensor {
     let place = try dimension(dim, for: "quantile")
     guard place.size > 0 else {
       throw TensorError(
@@ -80,4 +119,12 @@ extension Tensor {
     }
     return try Tensor.stacked(results, dim: 0)
   }
+}
+
+/// A key and where it was, which decides between equal ones.
+private struct Ranked<Key: Comparable>: Comparable {
+  let key: Key
+  let place: Int32
+
+  static func < (a: Self, b: Self) -> Bool { a.key == b.key ? a.place < b.place : a.key < b.key }
 }

@@ -114,7 +114,13 @@ function tests.truncated_answers_can_be_masked()
 end
 
 function tests.kl_needs_a_reference_model()
-  check.raises(function() make { beta = 0.1 }:step() end, "needs the option reference_model")
+  check.raises(function() make { beta = 0.1 } end, "'beta' above 0 needs reference_model")
+  local without = make()
+  check.raises(function() without.beta = 0.1 end, "'beta' above 0 needs reference_model")
+  check.equal(without.beta, 0)
+  without.beta = function(t) return t end
+  without:step()
+  check.raises(function() without:step() end, "'beta' above 0 needs reference_model")
   local run = make { beta = 0.1, reference_model = fake.fake_model(), learning_rate = 1 }
   check.near(run:step().kl, 0)
   assert(run:step().kl > 0)

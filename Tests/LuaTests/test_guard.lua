@@ -47,6 +47,20 @@ function tests.searches_of_strings_have_steps_too()
   assert(not ok and message:find "after 100000 instructions", message)
 end
 
+function tests.finalizers_do_not_loop_for_ever()
+  local began, ended = false, false
+  local ok = guard.call(100000, function()
+    setmetatable({}, { __gc = function()
+      began = true
+      while true do end
+      ended = true
+    end })
+    collectgarbage()
+    while true do end
+  end)
+  check.equal({ ok, began, ended }, { false, true, false })
+end
+
 function tests.coroutines_share_the_limit()
   for _, f in ipairs {
     function() coroutine.wrap(endless)() end,

@@ -102,6 +102,26 @@ function tests.a_step_measures_what_conventions_ask_for()
   check.near(m.loss, m.policy_loss + 0.1 * m.ntp_loss, 1e-9)
 end
 
+function tests.what_the_data_do_not_have_is_refused_when_it_is_assigned()
+  local run = make { thresholds = { 0.3, 1.0, 100 } }
+  run:step()
+  local before = run.curriculum
+  check.raises(function() run.curriculum = { 0, 0, 1 } end, "no document has a position of the tiers")
+  check.raises(function() run.curriculum = mid.curriculum.tier "hard" end, "p_t = (0, 0, 1)")
+  check.equal(run.curriculum, before)
+  run.curriculum = { 0, 0.5, 0.5 }
+  run:step()
+  -- What a function gives is only known at the step.
+  run.curriculum = function() return { 0, 0, 1 } end
+  check.raises(function() run:step() end, "no document has a position of the tiers")
+end
+
+function tests.a_budget_is_refused_by_its_own_name()
+  local run = make()
+  check.raises(function() run.budget = 0 end, "run: option 'budget' must be a finite number of 1 or more")
+  check.raises(function() run.budget = 1.5 end, "'budget' must be a whole number or a function", "1.5")
+end
+
 -- After "{" the right answer becomes likelier than the wrong one.
 function tests.the_policy_learns_what_is_rewarded()
   local run = make { steps = 30, lambda = 0, learning_rate = 1 }
@@ -186,7 +206,7 @@ function tests.samples_without_a_reward_stay_out()
 end
 
 function tests.kl_needs_a_reference_model()
-  check.raises(function() make { beta = 0.1 }:step() end, "needs the option reference_model")
+  check.raises(function() make { beta = 0.1 } end, "'beta' above 0 needs reference_model")
   local run = make { beta = 0.1, reference_model = model() }
   check.near(run:step().kl, 0, 1e-9)
   run:step()

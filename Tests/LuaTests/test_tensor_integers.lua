@@ -227,4 +227,74 @@ function tests.sums_and_order_along_dimensions()
   check.raises(function() return mid.zeros({ 0 }, "i64"):max() end, "no 1 elements")
 end
 
+function tests.signs_powers_and_bounds()
+  for _ = 1, 30 do
+    local sizes = shape(draw(0, 3))
+    local a, t = given(sizes)
+    local low, high = value(), value()
+    low, high = math.min(low, high), math.max(low, high)
+    local function each(f) return build(sizes, function(...) return f(at(a, ...)) end) end
+    is_i64(t:sign(), each(function(x) return x > 0 and 1 or x < 0 and -1 or 0 end))
+    is_i64(t:clamp(low, high), each(function(x) return math.max(low, math.min(high, x)) end))
+    is_i64(t:clamp(nil, high), each(function(x) return math.min(high, x) end))
+    is_i64(t:clamp(low), each(function(x) return math.max(low, x) end))
+    for _, name in ipairs { "floor", "ceil", "round", "detach" } do is_i64(t[name](t), a) end
+    check.equal(t:ne(0):tolist(), each(function(x) return x ~= 0 end))
+    check.equal(t:isnan():tolist(), each(function() return false end))
+    check.equal(t:isfinite():tolist(), each(function() return true end))
+    if #sizes > 0 then
+      check.equal(t:any(1):tolist(), t:ne(0):any(1):tolist())
+      check.equal(t:all(1):tolist(), t:ne(0):all(1):tolist())
+      check.equal(t:nonzero():tolist(), t:ne(0):nonzero():tolist())
+    end
+    local b, u = given(sizes, true)
+    local exponent = draw(0, 20)
+    local function power(x)
+      local result = 1
+      for _ = 1, exponent do result = result * x end
+      return result
+    end
+    is_i64(u ^ exponent, build(sizes, function(...) return power(at(b, ...)) end))
+    is_i64(u:pow(2), u:square():tolist())
+  end
+  is_i64(mid.tensor({ -2, 3 }, "i64") ^ mid.tensor({ 63, 39 }, "i32"), { math.mininteger, 4052555153018976267 })
+  check.raises(function() return mid.tensor({ 2 }, "i64") ^ 63 end, "more than 64 bits")
+  check.raises(function() return mid.tensor({ 2 }, "i64") ^ -1 end, "pow: 2 to the power of -1 is no integer")
+  check.raises(function() return mid.tensor({ 1 << 40 }, "i64"):square() end, "more than 64 bits")
+  check.equal((mid.tensor({ 4 }, "i64") ^ 0.5):tolist(), { 2 })
+  check.equal(mid.tensor({ 3, 4 }, "i64"):clamp(3.5):tolist(), { 3.5, 4 })
+end
+
+function tests.products_and_triangles()
+  local big = 1 << 40
+  local t = mid.tensor({ { big, 2, 3 }, { 4, big + 1, 6 }, { 7, 8, -big } }, "i64")
+  is_i64(t:tril(), { { big, 0, 0 }, { 4, big + 1, 0 }, { 7, 8, -big } })
+  is_i64(t:triu(1), { { 0, 2, 3 }, { 0, 0, 6 }, { 0, 0, 0 } })
+  is_i64(t:prod(2), { 6 * big, 24 * (big + 1), -56 * big })
+  is_i64(t[{ 1, { 2, 3 } }]:prod(), 6)
+  is_i64(mid.zeros({ 0 }, "i64"):prod(), 1)
+  check.raises(function() return t:prod() end, "prod: ", "64 bits")
+end
+
+-- 32-bit integers of files that i32 has no room for are not rounded.
+function tests.integers_of_files_are_exact()
+  local path = require("support.scratch").path() .. ".npy"
+  local function stored(descriptor, format, numbers)
+    local head = ("{'descr': '%s', 'fortran_order': False, 'shape': (%d,), }"):format(descriptor, #numbers)
+    head = head .. (" "):rep(-(10 + #head + 1) % 64) .. "\n"
+    local file <close> = assert(io.open(path, "wb"))
+    file:write("\x93NUMPY\1\0", string.pack("<s2", head))
+    for _, number in ipairs(numbers) do file:write(string.pack(format, number)) end
+  end
+  for _, case in ipairs {
+    { "<i4", "<i4", { (1 << 24) + 1, -5 }, "i64" }, { "<i4", "<i4", { 7, -5 }, "i32" },
+    { "<u4", "<I4", { (1 << 32) - 1 }, "i64" }, { "<i8", "<i8", { 7 }, "i64" }, { "|u1", "B", { 255 }, "i32" },
+  } do
+    stored(case[1], case[2], case[3])
+    local read = mid.load_tensors(path)
+    check.equal({ read.dtype, read:tolist() }, { case[4], case[3] })
+  end
+  os.remove(path)
+end
+
 return tests

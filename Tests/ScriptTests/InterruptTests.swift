@@ -29,6 +29,8 @@ extension ScriptTests {
       "table.sort({1, 2, 3}, function() while true do end end)",
       "setmetatable({}, {__index = function() while true do end end}).x = nil; "
         + "local _ = setmetatable({}, {__index = function() while true do end end}).x",
+      "setmetatable({}, {__gc = function() while true do end end}) collectgarbage() while true do end",
+      "debug.setmetatable({}, {__gc = function() pcall(error) while true do end end}) while true do local _ = {} end",
       "mid.apply(function() while true do end end, 1)",
       "mid.sleep(1000)",
       "mid.probe():wait(1000)",

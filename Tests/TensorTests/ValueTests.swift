@@ -17,6 +17,38 @@ import Tensor
     return x.gradient?.values ?? []
   }
 
+  /// More than one piece, with equal elements, both zeros and NaN, against the standard library.
+  @Test func manyAreSorted() throws {
+    var values = (0..<700_000).map { Float(($0 &* 7919) % 100_003 - 50_000) / 8 }
+    for (i, special) in [Float.nan, -0.0, 0, .infinity, -.infinity, -.nan, 1e-30, -1e-30].enumerated() {
+      values[i * 80_001 + 5] = special
+    }
+    let x = try Tensor(values, shape: [values.count])
+    func precedes(_ a: Int, _ b: Int) -> Bool {
+      let (x, y) = (values[a], values[b])
+      if x == y || (x.isNaN && y.isNaN) { return a < b }
+      return y.isNaN || x < y
+    }
+    let rising = values.indices.sorted(by: precedes)
+    let (ordered, places) = try x.sorted(dim: 0)
+    #expect(places.values.map { Int($0) } == rising)
+    #expect(
+      zip(ordered.values, rising).allSatisfy {
+        $0 == values[$1] || $0.isNaN && values[$1].isNaN
+      })
+    // Equal ones keep their order in either direction, which leaves only the order of different ones to look at.
+    let falling = try x.sorted(dim: 0, descending: true)
+    for (value, next) in zip(
+      zip(falling.values.values, falling.places.values),
+      zip(falling.values.values, falling.places.values).dropFirst())
+    {
+      let isEqual = value.0 == next.0 || value.0.isNaN && next.0.isNaN
+      #expect(isEqual ? value.1 < next.1 : value.0.isNaN || value.0 > next.0)
+    }
+    let few = try x.sorted(dim: 0, count: 10)
+    #expect(few.places.values.map { Int($0) } == Array(rising.prefix(10)))
+  }
+
   @Test func functionsOfSpecialValues() throws {
     let x = try Tensor(Self.specials, shape: [Self.specials.count])
     let results: [(String, Tensor, (Float) -> Float)] = [

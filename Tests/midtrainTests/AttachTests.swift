@@ -134,6 +134,10 @@ import Testing
     let wrong = try midtrain(["set", "run", "budget=10", "lamda=1"], home: home)
     #expect(wrong.status == 1 && wrong.output.isEmpty)
     #expect(wrong.errors == "midtrain: run: unknown option 'lamda'; did you mean 'lambda'?\n")
+    let half = try midtrain(["set", "run", "budget=function(t"], home: home)
+    #expect(half.status == 1 && half.errors == "midtrain: run: option 'budget': ')' expected near <eof>\n")
+    let comma = try midtrain(["set", "run", "lambda=0,5"], home: home)
+    #expect(comma.status == 1 && comma.errors.hasPrefix("midtrain: run: option 'lambda': expected one value"))
     let empty = try midtrain(["set", "run", "=5"], home: home)
     #expect(empty.status == 2 && empty.errors.contains("set needs name=value, got '=5'"))
     try finish(process, "run", home)
@@ -189,6 +193,9 @@ import Testing
       try terminal.expect("this takes too long, and what else runs here would have to wait")
       try terminal.expect("\n> ")
     }
+    // A finalizer's error goes nowhere; that the prompt is back says that it ended.
+    terminal.enter("setmetatable({}, { __gc = function() while true do end end }); collectgarbage(); 7")
+    try terminal.expect("\n7\n> ")
     terminal.enter("run:pause().status")
     try terminal.expect("\npaused\n> ")
     // The process that trains has no terminal; what its clients see has colours all the same.

@@ -357,7 +357,7 @@ function mid.stack(tensors, dim) end
 ---@param options? mid.save_tensors.options
 function mid.save_tensors(path, tensors, options) end
 
---- The tensors of a safetensors file by name, or the one of a .npy file. What can be computed with comes as f32, i32 or bool; with `keep_dtype` BF16 and I64 stay what they are.
+--- The tensors of a safetensors file by name, or the one of a .npy file: floats as f32, integers of 64 bits as i64, shorter ones as i32 if they are below 2^24, else as i64. With `keep_dtype` BF16 stays what it is.
 ---
 ---     mid.save_tensors(scratch .. "/a.safetensors", { w = t }); w = mid.load_tensors(scratch .. "/a.safetensors").w
 ---@param path string

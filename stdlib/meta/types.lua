@@ -1044,6 +1044,104 @@ function StoredTensor:gather(dim, places) end
 ---@return Tensor
 function StoredTensor:flip(dim) end
 
+--- Matrices with 0 above a diagonal.
+---
+---     u = t:tril()
+---@param diagonal? integer how far the border lies above the main diagonal
+---@return Tensor
+function StoredTensor:tril(diagonal) end
+
+--- Matrices with 0 below a diagonal.
+---
+---     u = t:triu()
+---@param diagonal? integer how far the border lies above the main diagonal
+---@return Tensor
+function StoredTensor:triu(diagonal) end
+
+--- Whether an element is not 0 or false.
+---
+---     print(t:any(), t:any(1))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:any(dim, keepdim) end
+
+--- Whether no element is 0 or false.
+---
+---     print(t:all(), t:all(1))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:all(dim, keepdim) end
+
+--- The places of the elements that are not 0 or false, in row-major order, one row of places for each.
+---
+---     places = t:gt(1):nonzero()
+---@return Tensor
+function StoredTensor:nonzero() end
+
+--- Where an element is NaN: bools.
+---
+---     mask = t:isnan()
+---@return Tensor
+function StoredTensor:isnan() end
+
+--- Where an element is infinite: bools.
+---
+---     mask = t:isinf()
+---@return Tensor
+function StoredTensor:isinf() end
+
+--- Where an element is neither infinite nor NaN: bools.
+---
+---     mask = t:isfinite()
+---@return Tensor
+function StoredTensor:isfinite() end
+
+--- The largest whole number up to each element. Without gradient.
+---
+---     u = t:floor()
+---@return Tensor
+function StoredTensor:floor() end
+
+--- The smallest whole number from each element on. Without gradient.
+---
+---     u = t:ceil()
+---@return Tensor
+function StoredTensor:ceil() end
+
+--- The nearest whole number to each element, the even one of two. Without gradient.
+---
+---     u = t:round()
+---@return Tensor
+function StoredTensor:round() end
+
+--- The same values, through which no gradient flows.
+---
+---     baseline = rewards:mean():detach()
+---@return Tensor
+function StoredTensor:detach() end
+
+--- -1, 0 or 1 for each element; NaN stays NaN. Without gradient.
+---
+---     u = t:sign()
+---@return Tensor
+function StoredTensor:sign() end
+
+--- Each element times itself.
+---
+---     u = t:square()
+---@return Tensor
+function StoredTensor:square() end
+
+--- Each element moved to the nearest number from `low` to `high`, nil for no bound. The gradient passes inside and at the bounds.
+---
+---     ratio = (logp - old):exp():clamp(0.8, 1.2)
+---@param low? number
+---@param high? number
+---@return Tensor
+function StoredTensor:clamp(low, high) end
+
 --- Where it is less: bools. Shapes are broadcast.
 ---
 ---     u = t:lt(0)
@@ -1100,6 +1198,13 @@ function StoredTensor:minimum(other) end
 ---@return Tensor
 function StoredTensor:maximum(other) end
 
+--- Each element to the power of the other's, as `^`. Shapes are broadcast.
+---
+---     u = t:pow(0)
+---@param other Tensor|number
+---@return Tensor
+function StoredTensor:pow(other) end
+
 --- The absolute value of each element; its derivative at 0 is 0.
 ---
 ---     u = t:abs()
@@ -1129,6 +1234,14 @@ function StoredTensor:masked_fill(mask, value) end
 ---@param keepdim? boolean keep them with size 1
 ---@return Tensor
 function StoredTensor:sum(dim, keepdim) end
+
+--- Products; 1 of nothing.
+---
+---     print(t:prod(), t:prod(1))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:prod(dim, keepdim) end
 
 --- Sums up to each place along a dimension, by default the last.
 ---

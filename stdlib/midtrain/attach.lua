@@ -63,11 +63,14 @@ end
 -- The value that a word of the shell stands for: that of an expression, or else the word as text, and why
 -- it was no expression.
 local function value_of(text, session)
-  local f = mid.compile("return " .. text, next_name(session))
-  if not f then return text end
-  local ok, value = xpcall(in_environment(f, session), errors.traced)
-  if ok and value ~= nil then return value end
-  return text, not ok and value:match "^client [%d%[%]]+:1: ([^\n]*)" or nil
+  local function reason(problem) return problem:match "^client [%d%[%]]+:1: ([^\n]*)" end
+  local f, problem = mid.compile("return " .. text, next_name(session))
+  if not f then return text, reason(problem) end
+  local results = table.pack(xpcall(in_environment(f, session), errors.traced))
+  if not results[1] then return text, reason(results[2]) end
+  if results.n > 2 then return text, "expected one value; a list stands in braces, and numbers have a point" end
+  if results[2] == nil then return text end
+  return results[2]
 end
 
 -- Assigns all settings or none.

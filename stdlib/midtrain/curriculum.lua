@@ -2,6 +2,7 @@
 -- and the sampler that draws a tier from p_t, then a position uniformly among that tier's still
 -- unused tokens.
 
+local blame = require "midtrain.blame"
 local entropy = require "midtrain.entropy"
 local options = require "midtrain.options"
 local random = require "midtrain.random"
@@ -57,13 +58,23 @@ function curriculum.paper(given)
 end
 options.takes(curriculum.paper, paper_options)
 
+-- Probabilities of those that are the same at every step.
+local constants = setmetatable({}, { __mode = "k" })
+
 --- The same probabilities at every step.
 ---@param p number[]
 ---@return midtrain.Curriculum
 function curriculum.constant(p)
   check_probabilities("curriculum.constant", p)
-  return function() return p end
+  local function same() return p end
+  constants[same] = p
+  return same
 end
+
+--- The probabilities of a curriculum that has the same ones at every step; nil for another.
+---@param f midtrain.Curriculum
+---@return number[]?
+function curriculum.probabilities(f) return constants[f] end
 
 --- Every tier equally likely.
 ---@return midtrain.Curriculum
@@ -239,6 +250,18 @@ function Sampler:draw_from(document, p, count, generator, given)
   return draw
 end
 
+--- Raises an error if no document has a position, used or not, that could be drawn.
+---@param p number[] tier probabilities
+function Sampler:check(p)
+  for _, d in ipairs(self.eligible) do
+    for tier = 1, 3 do
+      if p[tier] > 0 and #self.pools[d][tier] > 0 then return end
+    end
+  end
+  error(("curriculum: no document has a position of the tiers in p_t = (%g, %g, %g)"):format(
+    table.unpack(p, 1, 3)), blame.level())
+end
+
 -- Undoes what was drawn for the same step: a step that failed after it is tried again, and must
 -- get the same positions.
 function Sampler:begin(step)
@@ -267,10 +290,11 @@ end
 ---@return midtrain.Draw[]
 function Sampler:draw(p, step, documents, count, given)
   check_probabilities("curriculum: p_t", p)
+  self:check(p)
   given = given or {}
   if not given.round then self:begin(step) end
   local generator = random.new(self.seed, step, "positions" .. (given.round or ""))
-  local draws, passed, restarted = {}, 0, false
+  local draws, passed = {}, 0
   while #draws < math.min(documents, #self.eligible) do
     local draw = self:draw_from(self:next_document(), p, count, generator, given)
     if draw then
@@ -280,13 +304,9 @@ function Sampler:draw(p, step, documents, count, given)
     end
     if passed >= #self.eligible then
       if #draws > 0 then break end
-      if restarted then
-        error(("curriculum: no document has a position of the tiers in p_t = (%g, %g, %g)")
-          :format(p[1], p[2], p[3]))
-      end
       self.used = {}
       for d in ipairs(self.pools) do self.used[d] = {} end
-      restarted, passed, self.restarts = true, 0, self.restarts + 1
+      passed, self.restarts = 0, self.restarts + 1
     end
   end
   return draws

@@ -122,9 +122,6 @@ end
 
 -- One step: questions → answers → rewards → advantages → loss → optimiser.
 local function step(self, run, knobs, t)
-  if knobs.beta > 0 and not self.reference_model then
-    error "grpo: beta > 0 needs the option reference_model"
-  end
   local groups, all, of_sampling = sample(self, run, knobs, t)
   local metrics, failure = scoring.step(run, all, knobs)
   for name, value in pairs(of_sampling) do metrics[name] = value end
@@ -165,6 +162,7 @@ function grpo.new(given)
   return runs.new {
     name = "mid.grpo", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,
+    admit = function(name, value) policy.admit(name, value, o.reference_model) end,
     new = grpo.new,
   }
 end

@@ -13,6 +13,14 @@ local output = require "midtrain.output"
 
 local knobs = {}
 
+--- Raises an error if the run as it is cannot use a value, which may be one that a schedule gave.
+---@param own table fields of a run
+---@param name string
+---@param value any
+function knobs.admit(own, name, value)
+  if own.policy.admit then own.policy.admit(name, value) end
+end
+
 --- The value that a knob takes on, checked. Errors blame the code that called the library.
 ---@param own table fields of a run
 ---@param name string
@@ -30,7 +38,9 @@ function knobs.checked(own, name, value)
     end
     error(options.unknown("run", name, known), blame.level())
   end
-  return options.value("run", name, value, option)
+  value = options.value("run", name, value, option)
+  knobs.admit(own, name, value)
+  return value
 end
 
 -- Puts a value into force at the step that is to be taken, and writes it down.
@@ -103,6 +113,8 @@ function knobs.in_force(own)
       local option = own.specification[name]
       if options.is_scheduled(option) then
         value = options.at("run", name, value, option, own.t, own.T, own.metrics)
+        own.calling = name
+        knobs.admit(own, name, value)
       end
     end
     view[name] = value

@@ -103,6 +103,17 @@ local function show(value)
   return type(value) == "string" and ("'%s'"):format(value) or tostring(value)
 end
 
+local function check_range(where, name, value, option)
+  local low, high = option.min, option.max
+  if value == value and math.abs(value) < math.huge and value >= (low or value) and value <= (high or value) then
+    return
+  end
+  local range = low and high and ("lie between %s and %s"):format(low, high)
+    or low and ("be a finite number of %s or more"):format(low)
+    or high and ("be a finite number of at most %s"):format(high) or "be a finite number"
+  error(("%s: option '%s' must %s, got %s"):format(where, name, range, value), blame.level())
+end
+
 --- One value, converted and checked. Errors blame the code that called the library.
 ---@param where string
 ---@param name string
@@ -111,7 +122,11 @@ end
 ---@return any
 function options.value(where, name, value, option)
   if type(value) == "function" and options.is_scheduled(option) then return value end
-  if value ~= nil and option.convert then value = option.convert(value) end
+  if value ~= nil and option.convert then
+    -- A shorthand is refused as what was written, not as what it would become.
+    if type(value) == "number" then check_range(where, name, value, option) end
+    value = option.convert(value)
+  end
   if value == nil then
     if option.required then error(("%s: option '%s' is required"):format(where, name), blame.level()) end
     return nil
@@ -129,15 +144,7 @@ function options.value(where, name, value, option)
       options.is_scheduled(option) and " or a function of (t, T, state)" or "", type(value),
       show(value)), blame.level())
   end
-  if type(value) == "number" then
-    local low, high = option.min, option.max
-    if value ~= value or math.abs(value) == math.huge or low and value < low or high and value > high then
-      local range = low and high and ("lie between %s and %s"):format(low, high)
-        or low and ("be a finite number of %s or more"):format(low)
-        or high and ("be a finite number of at most %s"):format(high) or "be a finite number"
-      error(("%s: option '%s' must %s, got %s"):format(where, name, range, value), blame.level())
-    end
-  end
+  if type(value) == "number" then check_range(where, name, value, option) end
   if option.choices and type(value) == "string" then
     local known = {}
     for _, choice in ipairs(option.choices) do known[choice] = true end

@@ -1,6 +1,7 @@
 -- An update of the policy: the policy loss is minimised on completions with advantages, once or
 -- several times.
 
+local blame = require "midtrain.blame"
 local health = require "midtrain.health"
 local mid = require "midtrain.native"
 local objective = require "midtrain.objective"
@@ -16,6 +17,16 @@ local policy = {}
 ---@field has_ratio boolean? ratio and clip from the first optimiser step on, as GRPO has them; else
 ---  A·log π, as RMT prints it, unless there are several steps
 ---@field add (fun(logprobs: any, loss: any): any)? the policy loss → all that is to be minimised
+
+--- Refuses values of knobs that such an update cannot use.
+---@param name string
+---@param value any
+---@param reference_model table?
+function policy.admit(name, value, reference_model)
+  if name == "beta" and type(value) == "number" and value > 0 and not reference_model then
+    error("run: option 'beta' above 0 needs reference_model, an option of the run when it is made", blame.level())
+  end
+end
 
 -- Mean over the completions' tokens of a tensor [N], which `active` selects.
 local function token_mean(t, active, tokens)

@@ -36,9 +36,11 @@ local specification = options.merged(shared, {
   log_completions = { "integer", default = 8, min = 0, doc = "lines of completions.jsonl a step" },
 
   budget = {
-    "function", default = budget.exponential(), knob = true, doc = "B_t; or a number",
-    expected = "a number or a function of (t, T, state)",
-    convert = function(v) return type(v) == "number" and budget.constant(v) or v end,
+    "function", default = budget.exponential(), min = 1, knob = true, doc = "B_t; or a whole number",
+    expected = "a whole number or a function of (t, T, state)",
+    convert = function(v)
+      return type(v) == "number" and math.tointeger(v) and budget.constant(v) or v
+    end,
   },
   curriculum = {
     "function", default = curriculum.paper(), knob = true, doc = "p_t; or three probabilities",
@@ -82,9 +84,6 @@ local function step(self, run, knobs, t)
     options.at("rmt", "budget", knobs.budget, { "number", min = 1 }, t, T, state)
   B = B and math.floor(B)
   local p, per_position, of_curriculum = knobs.curriculum(t, T, state)
-  if knobs.beta > 0 and not self.reference_model then
-    error "rmt: beta > 0 needs the option reference_model"
-  end
 
   -- Positions C and G rollouts at each; the record is their token ids.
   local groups, all, of_sampling =
@@ -154,6 +153,11 @@ function rmt.new(given)
   return runs.new {
     name = "mid.rmt", options = o, specification = specification, line = line,
     step = function(run, knobs, t) return step(self, run, knobs, t) end,
+    admit = function(name, value)
+      policy.admit(name, value, self.reference_model)
+      local p = name == "curriculum" and self.sampler and curriculum.probabilities(value)
+      if p then self.sampler:check(p) end
+    end,
     state = function() return { sampler = self.sampler and self.sampler:state() } end,
     restore = function(state)
       if not state.sampler then return end

@@ -100,6 +100,7 @@ end
 ---@field specification table<string, midtrain.Option>
 ---@field step fun(run: midtrain.Run, knobs: table, t: integer): table one step's metrics
 ---@field line fun(metrics: table): string the policy's part of the progress line
+---@field admit (fun(name: string, value: any))? raises an error if the run as it is cannot use a knob's value
 ---@field state (fun(): table)? what a checkpoint must keep besides model and optimiser
 ---@field restore (fun(state: table))? goes back to such a state; the model is still as it was given
 ---@field new (fun(options: table): midtrain.Run)? another run of the kind, for forks
@@ -118,7 +119,10 @@ function run.new(policy)
     noting = {}, timings = {}, logged = {}, unwritten = {}, num_tokens = 0,
   }, Run)
   for name, option in pairs(policy.specification) do
-    if option.knob then own[name], own.knobs[name] = o[name], o[name] end
+    if option.knob then
+      knobs.admit(own, name, o[name])
+      own[name], own.knobs[name] = o[name], o[name]
+    end
   end
   if o.resume and not own.out then error(policy.name .. ": resume needs the run's folder, out", 2) end
   local is_there = own.out and mid.exists(own.out .. "/metrics.jsonl")
