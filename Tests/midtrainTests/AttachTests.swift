@@ -125,7 +125,7 @@ import Testing
 
   @Test func settingsFromAShell() throws {
     let home = Home()
-    let process = try train(in: "run", home)
+    let process = try train(in: "run", steps: 600, home)
     let changed = try midtrain(
       ["set", "run", "budget=9", "lambda=function(t, T) return 0.2 end", "scale_rewards=none"], home: home)
     #expect(changed.status == 0, "\(changed.errors)")
@@ -194,7 +194,7 @@ import Testing
       try terminal.expect("\n> ")
     }
     // A finalizer's error goes nowhere; that the prompt is back says that it ended.
-    terminal.enter("setmetatable({}, { __gc = function() while true do end end }); collectgarbage(); 7")
+    terminal.enter("setmetatable({}, { __gc = function() while true do end end }) collectgarbage() print(7)")
     try terminal.expect("\n7\n> ")
     terminal.enter("run:pause().status")
     try terminal.expect("\npaused\n> ")
