@@ -172,8 +172,8 @@ import Train
       _ = try tokenizer.huggingFaceFiles()
     }
     return try [vocabularies]
-      + ["llama", "qwen2", "qwen3"].map { name in
-        Fuzzer(name: "\(name).gguf", share: 2, corpus: [try Self.bytes("tiny-\(name).gguf")], words: words) {
+      + ["llama", "qwen2", "qwen3", "gpt2", "neox"].map { name in
+        Fuzzer(name: "\(name).gguf", share: 1, corpus: [try Self.bytes("tiny-\(name).gguf")], words: words) {
           input in
           try write(input, path)
           _ = try CausalLM(ModelFiles(path: path)).score(Self.ids)

@@ -122,7 +122,56 @@ def model(arch):
     w.close()
 
 
+PLAIN = {
+    "transformer.wte": "token_embd", "transformer.wpe": "position_embd", "transformer.ln_f": "output_norm",
+    "gpt_neox.embed_in": "token_embd", "gpt_neox.final_layer_norm": "output_norm", "embed_out": "output",
+    "ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up",
+    "mlp.c_proj": "ffn_down", "input_layernorm": "attn_norm", "attention.query_key_value": "attn_qkv",
+    "attention.dense": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.dense_h_to_4h": "ffn_up",
+    "mlp.dense_4h_to_h": "ffn_down",
+}
+
+
+def plain(name, arch, config):
+    """GPT-2 and GPT-NeoX; `config` has what config.json leaves to defaults."""
+    config = {**json.load(open(f"{HERE}/tiny-{name}/config.json")), **config}
+    heads = config.get("n_head") or config["num_attention_heads"]
+    width = config.get("n_embd") or config["hidden_size"]
+    w = GGUFWriter(f"{HERE}/tiny-{name}.gguf", arch)
+    w.add_context_length(config.get("n_positions") or config["max_position_embeddings"])
+    w.add_embedding_length(width)
+    w.add_block_count(config.get("n_layer") or config["num_hidden_layers"])
+    w.add_feed_forward_length(config.get("n_inner") or config["intermediate_size"])
+    w.add_head_count(heads)
+    w.add_layer_norm_eps(config.get("layer_norm_epsilon") or config["layer_norm_eps"])
+    if arch == "gptneox":
+        w.add_rope_dimension_count(int(config["rope_parameters"]["partial_rotary_factor"] * (width // heads)))
+        w.add_parallel_residual(config["use_parallel_residual"])
+    w.add_tokenizer_model("gpt2")
+    w.add_token_list([f"t{i}" for i in range(config["vocab_size"])])
+    w.add_bos_token_id(config["bos_token_id"])
+    w.add_eos_token_id(config["eos_token_id"])
+    for key, x in read_safetensors(f"{HERE}/tiny-{name}/model.safetensors").items():
+        stem, end = key.rsplit(".", 1)
+        if stem in PLAIN:
+            target = PLAIN[stem]
+        else:
+            _, _, layer, rest = stem.split(".", 3)
+            target = f"blk.{layer}.{PLAIN[rest]}"
+            if arch == "gpt2" and x.ndim == 2:
+                x = x.T
+            if rest == "attention.query_key_value":
+                x = x.reshape(heads, 3, -1, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
+        w.add_tensor(f"{target}.{end}", np.ascontiguousarray(x))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 blocks()
 packed()
 for arch in ["llama", "qwen2", "qwen3"]:
     model(arch)
+plain("gpt2", "gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "n_inner": 128})
+plain("neox", "gptneox", {})

@@ -52,7 +52,7 @@ import Model
   }
 
   private static let paths =
-    GoldenTests.models + ["tiny-llama.gguf", "tiny-qwen2.gguf", "tiny-qwen3.gguf"]
+    GoldenTests.models + ["llama", "qwen2", "qwen3", "gpt2", "neox"].map { "tiny-\($0).gguf" }
 
   @Test(arguments: paths, WeightStorage.allCases) func loads(_ path: String, storage: WeightStorage) throws {
     let (model, plain) = (try load(path, storage), try load(path))

@@ -13,9 +13,11 @@ extension ModelConfig {
     guard let architecture = gguf.metadata["general.architecture"]?.text else {
       throw ModelError("\(gguf.path): has no general.architecture, expected a language model")
     }
+    let type = architecture == "gptneox" ? Architecture.gptNeoX.rawValue : architecture
+    let isPlain = Architecture(rawValue: type)?.isPlain ?? false
     var object: [String: JSONValue] = [
-      "model_type": .string(architecture),
-      "hidden_act": .string("silu"),
+      "model_type": .string(type),
+      "hidden_act": .string(!isPlain ? "silu" : architecture == "gpt2" ? "gelu_new" : "gelu"),
       "tie_word_embeddings": .bool(gguf.tensors["output.weight"] == nil),
       "rope_theta": .number(10_000),
     ]
@@ -29,8 +31,9 @@ extension ModelConfig {
       ("num_hidden_layers", "block_count"), ("num_attention_heads", "attention.head_count"),
       ("num_key_value_heads", "attention.head_count_kv"), ("head_dim", "attention.key_length"),
       ("max_position_embeddings", "context_length"), ("rope_theta", "rope.freq_base"),
-      ("rms_norm_eps", "attention.layer_norm_rms_epsilon"), ("num_experts", "expert_count"),
-      ("sliding_window", "attention.sliding_window"),
+      ("rms_norm_eps", "attention.layer_norm_\(isPlain ? "" : "rms_")epsilon"),
+      ("num_experts", "expert_count"),
+      ("sliding_window", "attention.sliding_window"), ("use_parallel_residual", "use_parallel_residual"),
     ] { take(key, "\(architecture).\(suffix)") }
     take("bos_token_id", "tokenizer.ggml.bos_token_id")
     take("eos_token_id", "tokenizer.ggml.eos_token_id")
@@ -49,7 +52,10 @@ extension ModelConfig {
     {
       object["head_dim"] = .integer(width / heads)
     }
-    if architecture != "qwen2" { object["attention_bias"] = .bool(gguf.tensors["blk.0.attn_q.bias"] != nil) }
+    if architecture != "qwen2", architecture != "gpt2" {
+      let name = "blk.0.attn_\(isPlain ? "qkv" : "q").bias"
+      object["attention_bias"] = .bool(gguf.tensors[name] != nil)
+    }
     if architecture == "llama" { object["mlp_bias"] = .bool(gguf.tensors["blk.0.ffn_up.bias"] != nil) }
 
     // Chat models end a turn with another token than a document: llama.cpp stops at each of these.
@@ -59,15 +65,28 @@ extension ModelConfig {
     }
     if ends.count > 1 { object["eos_token_id"] = .array(ends) }
 
-    if let rotary = gguf.metadata["\(architecture).rope.dimension_count"]?.json.integer,
-      let headDim = object["head_dim"]?.integer, rotary != headDim
-    {
-      throw ModelError(
-        "\(gguf.path): \(architecture).rope.dimension_count is \(rotary), expected the head dimension, "
-          + "\(headDim): partial rotary embeddings are not supported")
+    if let headDim = object["head_dim"]?.integer, headDim > 0 {
+      let key = "\(architecture).rope.dimension_count"
+      let rotary = gguf.metadata[key]?.json.integer ?? headDim
+      if type == Architecture.gptNeoX.rawValue {
+        let share = Double(rotary) / Double(headDim)
+        // What is multiplied by the head's dimension again must not end below the whole number.
+        object["partial_rotary_factor"] = .number(
+          (share * Double(headDim)).rounded(.down) == Double(rotary) ? share : share.nextUp)
+      } else if rotary != headDim {
+        throw ModelError(
+          "\(gguf.path): \(key) is \(rotary), expected the head dimension, \(headDim): partial rotary embeddings are "
+            + "not supported")
+      }
     }
     object["rope_scaling"] = try Self.ropeScaling(
       gguf, architecture, theta: object["rope_theta"]?.number ?? 0)
+    if let known = Architecture(rawValue: type) {
+      // These have no such keys, or call them otherwise.
+      if known.isPlain { for key in ["head_dim", "num_key_value_heads"] { object[key] = nil } }
+      if known == .gpt2 { object["rope_theta"] = nil }
+      for (key, own) in known.keys { object[own] = object.removeValue(forKey: key) }
+    }
     try self.init(ConfigReader(file: gguf.path, object: object, fileKeys: fileKeys))
   }
 

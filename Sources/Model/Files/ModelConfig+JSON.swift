@@ -202,7 +202,7 @@ extension ModelConfig {
 
 extension ModelConfig.Architecture {
   /// What this architecture's config.json calls a key that most call otherwise.
-  fileprivate var keys: [String: String] {
+  var keys: [String: String] {
     switch self {
     case .llama, .mistral, .qwen2, .qwen3: [:]
     case .gpt2:

@@ -27,14 +27,16 @@ import Testing
     try golden.withBytes(of: "\(type.name).blocks") { #expect(actual == Array($0)) }
   }
 
-  @Test(arguments: ["llama", "qwen2", "qwen3"])
+  @Test(arguments: ["llama", "qwen2", "qwen3", "gpt2", "neox"])
   func equalsTheFolder(name: String) throws {
     let gguf = try ModelFiles(path: "\(goldens)/tiny-\(name).gguf")
     let folder = try ModelFiles(path: "\(goldens)/tiny-\(name)")
     let (a, b) = (gguf.config, folder.config)
     #expect(a.architecture == b.architecture && a.weights == b.weights && a.headDim == b.headDim)
     #expect(a.normEps == b.normEps && a.ropeTheta == b.ropeTheta && a.ropeScaling == b.ropeScaling)
-    #expect(a.maxPositionEmbeddings == b.maxPositionEmbeddings)
+    #expect(
+      a.rotaryDim == b.rotaryDim && a.activation == b.activation && a.parallelResidual == b.parallelResidual)
+    #expect(a.maxPositionEmbeddings == b.maxPositionEmbeddings && a.isContextFixed == b.isContextFixed)
     #expect(a.bosTokenID == b.bosTokenID && a.eosTokenIDs == b.eosTokenIDs)
     for name in folder.weights.names {
       #expect(try gguf.weights.read(name) == folder.weights.read(name), "\(name)")

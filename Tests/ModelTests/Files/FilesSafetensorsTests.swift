@@ -63,7 +63,7 @@ import Testing
   @Test func savesModels() throws {
     for name in [
       "tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-mistral", "tiny-gpt2", "tiny-neox", "tiny-llama.gguf",
-      "tiny-qwen2.gguf", "tiny-qwen3.gguf",
+      "tiny-qwen2.gguf", "tiny-qwen3.gguf", "tiny-gpt2.gguf", "tiny-neox.gguf",
     ] {
       try withScratchFolder { folder throws in
         let model = try ModelFiles(path: "\(goldens)/\(name)")
