@@ -8,6 +8,7 @@
 --
 -- Everything above a fork is computed once.
 
+local blame = require "midtrain.blame"
 local mid = require "midtrain.native"
 local stream = require "midtrain.stream"
 
@@ -31,16 +32,17 @@ end
 ---@return integer[][]
 function documents.encode(tokenizer, texts, max_length)
   if stream.is(texts) then
-    error("docs: a stream is for mid.ntp and mid.rmt; give a list of its texts here: docs = stream:take(n)", 3)
+    error("docs: a stream is for mid.ntp and mid.rmt; give a list of its texts here: docs = stream:take(n)",
+      blame.level())
   end
   local result = {}
   for i, text in ipairs(texts) do
     if type(text) ~= "string" then
-      error(("docs: expected a list of strings, got a %s at index %d"):format(type(text), i), 3)
+      error(("docs: expected a list of strings, got a %s at index %d"):format(type(text), i), blame.level())
     end
     result[#result + 1] = documents.ids(tokenizer, text, max_length)
   end
-  if #result == 0 then error("docs: no document has two tokens or more", 3) end
+  if #result == 0 then error("docs: no document has two tokens or more", blame.level()) end
   return result
 end
 
