@@ -15,8 +15,8 @@ local with_stand_in = {
   "run", "scoring", "svg", "tasks", "tensorboard",
 }
 local with_engine = {
-  "autograd", "complete", "engine", "errors", "guard", "help", "losses", "nn", "objective", "repl", "resume", "show", "stream", "stubs",
-  "tensor_goldens", "tensor_misuse", "tensor_properties", "tensor_stored", "tensor_integers",
+  "autograd", "complete", "engine", "errors", "guard", "help", "losses", "nn", "objective", "pool", "repl", "resume", "show", "stream",
+  "stubs", "tensor_goldens", "tensor_misuse", "tensor_properties", "tensor_stored", "tensor_integers",
 }
 
 local passed, failures = 0, {}

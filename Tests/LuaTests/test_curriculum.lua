@@ -121,6 +121,29 @@ return {
     assert(once.restarts > 0)
   end,
 
+  -- A checkpoint that is made after a step failed goes on with that step.
+  the_state_before_a_step_is_without_what_it_drew = function()
+    local p = { .4, .3, .3 }
+    local sampler = curriculum.sampler(pools(), 5)
+    for step = 1, 9 do
+      local before = sampler:state()
+      sampler:draw(p, step, 2, 2)
+      sampler:draw(p, step, 1, 1, { round = 1 })
+      check.equal(sampler:state(step), before)
+      check.equal(sampler:state(step + 1), sampler:state())
+      assert(sampler:state().taken > before.taken)
+    end
+    assert(sampler.restarts > 0)
+  end,
+
+  a_sampler_is_over_when_every_document_was_drawn = function()
+    local p = { .4, .3, .3 }
+    local sampler = curriculum.sampler(pools(), 5)
+    sampler:draw(p, 1, 1, 1)
+    sampler:draw(p, 2, 1, 1)
+    check.equal({ sampler:is_over(2), sampler:is_over(3) }, { false, true })
+  end,
+
   further_rounds_of_a_step_draw_other_positions = function()
     local p = { .4, .3, .3 }
     local sampler = curriculum.sampler(pools(), 5)

@@ -49,6 +49,23 @@ return {
     check.equal(calls, 4)
   end,
 
+  earlier_documents_may_be_forgotten = function()
+    local calls, model = 0, {}
+    function model:entropy(ids)
+      calls = calls + 1
+      return { #ids }
+    end
+    local function compute(documents, forget)
+      local before = calls
+      entropy.documents(model, documents, { forget = forget })
+      return calls - before
+    end
+    check.equal(compute({ { 1 }, { 2 } }, true), 2)
+    check.equal(compute({ { 2 }, { 3 }, { 3 } }, true), 1)
+    check.equal(compute({ { 2 }, { 3 } }), 0)
+    check.equal(compute({ { 1 } }), 1)
+  end,
+
   quantiles_are_interpolated = function()
     local values = { 4, 1, 3, 2 }
     check.near(entropy.quantile(values, 0), 1)

@@ -672,6 +672,9 @@ mid.stream = require "midtrain.stream"
 --- the command line of a script
 mid.arguments = require "midtrain.arguments"
 
+--- the documents that positions are drawn from, all of a list or some of a stream at a time
+mid.pool = require "midtrain.pool"
+
 --- the fields behind a run
 mid.proxy = require "midtrain.proxy"
 

@@ -156,10 +156,21 @@ options.takes(curriculum.feedback, feedback_options)
 ---@field private now table<integer, table<integer, true>> by document, positions of this step
 ---@field private eligible integer[] documents with any position
 ---@field private taken integer documents drawn so far: epoch and place in it
----@field private drawn table[] what the last draw marked as used, and…
----@field private before table …what was before it, to undo it
+---@field private drawn table<table, table<integer, true>> by set of used ones, what the last step added, and…
+---@field private before table? …what was before it, to undo it
 local Sampler = {}
 Sampler.__index = Sampler
+
+--- Documents with a position in any tier.
+---@param tiers integer[][][] see entropy.tiers
+---@return integer[]
+function curriculum.eligible(tiers)
+  local eligible = {}
+  for d, pool in ipairs(tiers) do
+    if #pool[1] + #pool[2] + #pool[3] > 0 then eligible[#eligible + 1] = d end
+  end
+  return eligible
+end
 
 --- A sampler over documents given by the positions of their tiers (see entropy.tiers). Documents
 --- come in a seeded order, each once per epoch; those without any position are never drawn.
@@ -167,11 +178,8 @@ Sampler.__index = Sampler
 ---@param seed integer
 ---@return midtrain.Sampler
 function curriculum.sampler(tiers, seed)
-  local eligible, used, teaching = {}, {}, {}
-  for d, pool in ipairs(tiers) do
-    used[d], teaching[d] = {}, {}
-    if #pool[1] + #pool[2] + #pool[3] > 0 then eligible[#eligible + 1] = d end
-  end
+  local eligible, used, teaching = curriculum.eligible(tiers), {}, {}
+  for d in ipairs(tiers) do used[d], teaching[d] = {}, {} end
   if #eligible == 0 then
     error("curriculum.sampler: no document has a position in any tier; lower the thresholds")
   end
@@ -231,8 +239,9 @@ function Sampler:draw_from(document, p, count, generator, given)
     local position = self:again(document, tier, given.revisit or 0, generator)
     if not position then
       position = generator:choice(left[tier])
-      self.used[document][position] = true
-      table.insert(self.drawn, { self.used[document], position })
+      local used = self.used[document]
+      used[position], self.drawn[used] = true, self.drawn[used] or {}
+      self.drawn[used][position] = true
     end
     -- One that is gone back to may be unused as well, after a restart.
     for i, p in ipairs(left[tier]) do
@@ -262,12 +271,21 @@ function Sampler:check(p)
     table.unpack(p, 1, 3)), blame.level())
 end
 
+-- The counters and sets of a step's beginning, in which what was drawn for it since is still marked; the
+-- present ones if nothing was.
+function Sampler:beginning(step)
+  local before = self.before
+  return before and before.step == step and before or self
+end
+
 -- Undoes what was drawn for the same step: a step that failed after it is tried again, and must
 -- get the same positions.
 function Sampler:begin(step)
-  local before = self.before
-  if before and before.step == step then
-    for _, drawn in ipairs(self.drawn) do drawn[1][drawn[2]] = nil end
+  local before = self:beginning(step)
+  if before ~= self then
+    for used, positions in pairs(self.drawn) do
+      for p in pairs(positions) do used[p] = nil end
+    end
     self.taken, self.restarts, self.used = before.taken, before.restarts, before.used
   end
   self.drawn, self.now = {}, {}
@@ -321,12 +339,20 @@ function Sampler:note(document, position, is_teaching)
   self.teaching[document][position] = is_teaching or nil
 end
 
--- Sets of positions as sorted lists, and back.
-local function lists(sets)
+--- Whether a step, also one that is tried again, begins after every document was drawn once.
+---@param step integer
+---@return boolean
+function Sampler:is_over(step) return self:beginning(step).taken >= #self.eligible end
+
+-- Sets of positions as sorted lists, without those that are to be undone in them; and back.
+local function lists(sets, undone)
   local result = {}
   for d, set in ipairs(sets) do
+    local without = undone and undone[set] or {}
     result[d] = {}
-    for p in pairs(set) do table.insert(result[d], p) end
+    for p in pairs(set) do
+      if not without[p] then table.insert(result[d], p) end
+    end
     table.sort(result[d])
   end
   return result
@@ -342,10 +368,13 @@ local function sets(count, given)
 end
 
 --- What a checkpoint must keep, as plain data.
+---@param step integer? the next one; what was drawn for it before it failed is not part of the state
 ---@return table
-function Sampler:state()
+function Sampler:state(step)
+  local beginning = self:beginning(step)
   return {
-    taken = self.taken, restarts = self.restarts, used = lists(self.used),
+    taken = beginning.taken, restarts = beginning.restarts,
+    used = lists(beginning.used, beginning ~= self and self.drawn),
     teaching = lists(self.teaching),
   }
 end

@@ -8,6 +8,7 @@
 --
 -- Everything above a fork is computed once.
 
+local blame = require "midtrain.blame"
 local mid = require "midtrain.native"
 local stream = require "midtrain.stream"
 
@@ -31,16 +32,44 @@ end
 ---@return integer[][]
 function documents.encode(tokenizer, texts, max_length)
   if stream.is(texts) then
-    error("docs: a stream is for mid.ntp; give a list of its texts here: docs = stream:take(n)", 3)
+    error("docs: a stream is for mid.ntp and mid.rmt; give a list of its texts here: docs = stream:take(n)",
+      blame.level())
   end
   local result = {}
   for i, text in ipairs(texts) do
     if type(text) ~= "string" then
-      error(("docs: expected a list of strings, got a %s at index %d"):format(type(text), i), 3)
+      error(("docs: expected a list of strings, got a %s at index %d"):format(type(text), i), blame.level())
     end
     result[#result + 1] = documents.ids(tokenizer, text, max_length)
   end
-  if #result == 0 then error("docs: no document has two tokens or more", 3) end
+  if #result == 0 then error("docs: no document has two tokens or more", blame.level()) end
+  return result
+end
+
+-- Where texts with nothing to predict are all that comes, there will never be enough others.
+local MOST_SHORT = 10000
+
+--- Token ids of the next texts of a stream, as of a list's; fewer than `count` just before it ends, and an
+--- error when it has ended.
+---@param tokenizer table
+---@param texts midtrain.Stream
+---@param count integer
+---@param max_length integer
+---@return integer[][]
+function documents.next(tokenizer, texts, count, max_length)
+  local result, short = {}, 0
+  while #result < count do
+    local text = texts:next()
+    if not text then break end
+    local ids = documents.ids(tokenizer, text[1], max_length)
+    result[#result + 1], short = ids, ids and 0 or short + 1
+    if short == MOST_SHORT then
+      error(("docs: %d texts in a row have less than two tokens"):format(short), 0)
+    end
+  end
+  if #result == 0 then
+    error("docs: the stream has ended; take fewer steps, or repeat its files (repeats = true)", 0)
+  end
   return result
 end
 

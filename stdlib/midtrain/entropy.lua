@@ -91,6 +91,9 @@ end
 local specification = {
   cache = { "string", doc = "folder that keeps them from one process to the next" },
   top_k = { "integer", min = 2, doc = "renormalise over this many tokens; RPT uses 16 [K]" },
+  forget = {
+    "boolean", default = false, doc = "hold these in memory only, and none of the model's earlier documents",
+  },
   progress = { "boolean", default = false, doc = "print how far it is, every few seconds" },
 }
 
@@ -153,7 +156,7 @@ end
 --- `cache`, once for all processes.
 ---@param model table
 ---@param documents integer[][]
----@param given { top_k: integer?, progress: boolean?, cache: string? }?
+---@param given { top_k: integer?, forget: boolean?, progress: boolean?, cache: string? }?
 ---@return number[][]
 function entropy.documents(model, documents, given)
   local o = options.check("entropy.documents", given, specification)
@@ -161,12 +164,13 @@ function entropy.documents(model, documents, given)
   local kept = path and read_cache(path, documents)
   if kept then return kept end
   -- The one in memory may hold what a model said before it was trained: not for the file's name.
-  local cache = path and {} or caches[model] or {}
+  local earlier = not path and caches[model] or {}
+  local cache = (path or o.forget) and {} or earlier
   if not path then caches[model] = cache end
   local result, reported = {}, mid.clock()
   for i, ids in ipairs(documents) do
     local key = (o.top_k or "all") .. ":" .. table.concat(ids, ",")
-    cache[key] = cache[key] or model:entropy(ids, { top_k = o.top_k })
+    cache[key] = cache[key] or earlier[key] or model:entropy(ids, { top_k = o.top_k })
     result[i] = cache[key]
     if o.progress and mid.clock() - reported > 5 then
       print(("entropies of %d/%d documents"):format(i, #documents))

@@ -52,6 +52,7 @@ local modules = {
   picture = "title, legend and axes of SVG plots",
   plot = "terminal plots",
   policy = "from advantages to an update of the policy",
+  pool = "the documents that positions are drawn from, all of a list or some of a stream at a time",
   posttrain = "GRPO after each row of a comparison",
   progress = "how far a run is",
   prompt = "the prompt around a document, arranged to share prefixes",

@@ -42,27 +42,11 @@ function ntp.draw(count, per_step, t, seed, orders)
   return chosen
 end
 
--- Where texts with nothing to predict are all that comes, no step will ever be full.
-local MOST_SHORT = 10000
-
 -- The next documents of a stream. A step that is tried again takes the same ones.
 local function from_stream(self, count, t)
   if self.t == t then self.stream:restore(self.before) end
   self.t, self.before = t, self.stream:state()
-  local list, short = {}, 0
-  while #list < count do
-    local texts = self.stream:next()
-    if not texts then break end
-    local ids = documents.ids(self.tokenizer, texts[1], self.max_length)
-    list[#list + 1], short = ids, ids and 0 or short + 1
-    if short == MOST_SHORT then
-      error(("docs: %d texts in a row have less than two tokens"):format(short), 0)
-    end
-  end
-  if #list == 0 then
-    error("docs: the stream has ended; take fewer steps, or repeat its files (repeats = true)", 0)
-  end
-  return list
+  return documents.next(self.tokenizer, self.stream, count, self.max_length)
 end
 
 local function from_list(self, count, t, seed)

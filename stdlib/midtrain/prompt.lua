@@ -101,12 +101,11 @@ end
 --- context.
 ---@param where string named in the error
 ---@param model table
----@param documents integer[][]
-function Prompt:check_room(where, model, documents)
+---@param longest integer its tokens
+function Prompt:check_room(where, model, longest)
   local size = model.config and model.config.max_position_embeddings
   if not size then return end
-  local longest, frame = 0, #self:head(1000) + #self:tail()
-  for _, ids in ipairs(documents) do longest = math.max(longest, #ids) end
+  local frame = #self:head(1000) + #self:tail()
   if longest + frame < size then return end
   local most = (size - frame) // 2
   error(("%s: a document of %d tokens and the prompt's %d leave no room for an answer in the model's context of "

@@ -8,29 +8,20 @@
 
 local budget = require "midtrain.budget"
 local curriculum = require "midtrain.curriculum"
-local documents = require "midtrain.documents"
 local entropy = require "midtrain.entropy"
 local objective = require "midtrain.objective"
 local options = require "midtrain.options"
 local policy = require "midtrain.policy"
+local pools = require "midtrain.pool"
 local prompts = require "midtrain.prompt"
 local reward = require "midtrain.reward"
 local rollout = require "midtrain.rollout"
 local runs = require "midtrain.run"
 local scoring = require "midtrain.scoring"
 
-local shared = options.merged(objective.specification, rollout.specification, runs.specification)
+local shared = options.merged(pools.specification, objective.specification, rollout.specification,
+  runs.specification)
 local specification = options.merged(shared, {
-  docs = { "table", required = true, doc = "list of texts" },
-  max_document_length = { "integer", default = 512, min = 2, doc = "tokens; the rest is cut" },
-  entropies = { "table", doc = "per document, H after each token; else from entropy_model" },
-  entropy_model = { { "userdata", "table" }, doc = "the model itself, before training, if absent" },
-  entropy_top_k = { "integer", min = 2, doc = "16 in RPT [K]; the whole vocabulary if absent" },
-  entropy_cache = { "string", doc = "folder that keeps entropies from one process to the next" },
-  thresholds = {
-    { "table", "function" }, default = entropy.thresholds,
-    doc = "tiers, nats [D, RPT]; or made of all entropies, as entropy.quantiles does",
-  },
   prompt = { "table", doc = "see prompt.new" },
   reference_model = { { "userdata", "table" }, doc = "π_ref; needed if beta ≠ 0" },
   log_completions = { "integer", default = 8, min = 0, doc = "lines of completions.jsonl a step" },
@@ -78,7 +69,7 @@ local specification = options.merged(shared, {
 
 -- One step: positions → prompts → rollouts → rewards → advantages → dual loss → optimiser.
 local function step(self, run, knobs, t)
-  self.sampler = self.sampler or run:time("entropy", self.make_sampler)
+  self.documents, self.sampler = self.pool:at(run, t)
   local T, state = run.T, run.metrics or {}
   local B, of_budget =
     options.at("rmt", "budget", knobs.budget, { "number", min = 1 }, t, T, state)
@@ -131,41 +122,24 @@ local rmt = { specification = specification }
 ---@return midtrain.Run
 function rmt.new(given)
   local o = options.check("mid.rmt", given, specification)
-  local ids = documents.encode(o.model.tokenizer, o.docs, o.max_document_length)
-  if o.entropies and #o.entropies ~= #ids then
-    error(("mid.rmt: %d entropies for %d documents"):format(#o.entropies, #ids), 2)
-  end
+  local pool, run = pools.new("mid.rmt", o), nil
   local self = {
-    documents = ids, prompt = prompts.new(o.model.tokenizer, o.prompt),
+    pool = pool, prompt = prompts.new(o.model.tokenizer, o.prompt),
     reference_model = o.reference_model, log_completions = o.log_completions,
   }
-  self.prompt:check_room("mid.rmt", o.model, ids)
-  -- Once, before anything is learned; in the first step, so that the prompt stays live meanwhile.
-  function self.make_sampler()
-    local H = o.entropies or entropy.documents(o.entropy_model or o.model, ids,
-      { top_k = o.entropy_top_k, progress = o.progress, cache = o.entropy_cache })
-    local thresholds, tiers = o.thresholds, {}
-    if type(thresholds) == "function" then thresholds = thresholds(H) end
-    for d in ipairs(ids) do tiers[d] = entropy.tiers(H[d], #ids[d], thresholds) end
-    self.entropies = H
-    return curriculum.sampler(tiers, o.seed)
-  end
-  return runs.new {
+  self.prompt:check_room("mid.rmt", o.model, pool:longest())
+  run = runs.new {
     name = "mid.rmt", options = o, specification = specification, line = line,
-    step = function(run, knobs, t) return step(self, run, knobs, t) end,
+    step = function(...) return step(self, ...) end,
     admit = function(name, value)
       policy.admit(name, value, self.reference_model)
-      local p = name == "curriculum" and self.sampler and curriculum.probabilities(value)
-      if p then self.sampler:check(p) end
+      if name == "curriculum" then pool:admit(value) end
     end,
-    state = function() return { sampler = self.sampler and self.sampler:state() } end,
-    restore = function(state)
-      if not state.sampler then return end
-      self.sampler = self.make_sampler()
-      self.sampler:restore(state.sampler)
-    end,
-    new = rmt.new, shared = function() return { entropies = self.entropies } end,
+    state = function() return pool:state(run.t) end,
+    restore = function(state) pool:restore(state) end,
+    new = rmt.new, shared = function() return pool:shared() end,
   }
+  return run
 end
 options.takes(rmt.new, specification)
 

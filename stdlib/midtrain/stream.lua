@@ -4,6 +4,8 @@
 --   stream = mid.stream { files = { "a.jsonl.zst", "b.jsonl.zst" }, field = "text", shuffle = 10000 }
 --   run = mid.ntp { model = model, docs = stream, steps = 1000, out = "runs/scratch" }
 --
+-- mid.rmt takes one, too: see pool.lua.
+--
 -- A state holds where the texts of the buffer begin in their files, not the texts: with a buffer of ten
 -- thousand it is a few hundred kilobytes in each checkpoint. Going back to it reads those texts again:
 -- at once in a plain file; a packed one is unpacked from its beginning.
