@@ -231,8 +231,8 @@ public struct Integers: Sendable {
     // Places in the whole are sorted, so that values and places along the dimension both follow from them.
     let places = Integers(values.indices.map { Int64($0) }, shape: shape)
     let chosen = try places.withRows(along: dim, count: count) { row in
-      let keys = row.map { descending ? ~values[Int($0)] : values[Int($0)] }
-      return try Tensor.first(count, by: keys).map { row[Int($0)] }
+      try Tensor.first(count, of: length) { descending ? ~values[Int(row[$0])] : values[Int(row[$0])] }
+        .map { row[Int($0)] }
     }
     let step = Int64(shape[(dim + 1)...].reduce(1, *))
     let along = chosen.values.map { Float($0 / step % Int64(length)) }

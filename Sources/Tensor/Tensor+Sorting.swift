@@ -25,8 +25,7 @@ extension Tensor {
     places.reserveCapacity(n == 0 ? 0 : source.count / n * k)
     for start in stride(from: 0, to: source.count, by: Swift.max(1, n)) {
       let row = source.pointer + start
-      let keys = (0..<n).map { descending ? ~Self.sortKey(row[$0]) : Self.sortKey(row[$0]) }
-      places += try Self.first(k, by: keys)
+      places += try Self.first(k, of: n) { descending ? ~Self.sortKey(row[$0]) : Self.sortKey(row[$0]) }
     }
     let values = try x.gathered(dim: rank - 1, places)
     let found = try Tensor(places.map(Float.init), shape: values.shape).typed(.i32)
@@ -41,15 +40,17 @@ extension Tensor {
     return bits >> 31 == 0 ? bits | 1 << 31 : ~bits
   }
 
-  /// Where the `k` smallest keys are, in their order; equal ones keep theirs.
+  /// Which of the numbers below `n` have the `k` smallest keys, in their order; equal ones keep theirs.
   ///
   /// - Throws: `Cancelled` if nobody wants them any more: millions take seconds.
-  static func first<Key: Comparable>(_ k: Int, by keys: [Key]) throws -> [Int32] {
-    let ranked = keys.indices.map { Ranked(key: keys[$0], place: Int32($0)) }
+  static func first<Key: Comparable>(_ k: Int, of n: Int, by key: (Int) -> Key) throws -> [Int32] {
+    func ranked(_ i: Int) -> Ranked<Key> { Ranked(key: key(i), place: Int32(i)) }
     // A few of many are kept in order while the others go by.
-    guard k < keys.count / 16 else { return try sorted(ranked).prefix(k).map(\.place) }
+    guard k < n / 16 else { return try sorted((0..<n).map(ranked)).prefix(k).map(\.place) }
     var best: [Ranked<Key>] = []
-    for next in ranked where best.count < k || (k > 0 && next < best[k - 1]) {
+    for i in 0..<n {
+      let next = ranked(i)
+      guard best.count < k || (k > 0 && next < best[k - 1]) else { continue }
       let place = best.firstIndex { next < $0 } ?? best.count
       best.insert(next, at: place)
       if best.count > k { best.removeLast() }

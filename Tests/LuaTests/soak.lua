@@ -1,5 +1,7 @@
 -- Many small steps of a run that does all that a run does, and what the process holds meanwhile.
 --   midtrain soak.lua STEPS WARM_UP OUT [WIDTH] [LIMIT]
+-- With MALLOC_MMAP_THRESHOLD_=131072 and MALLOC_TRIM_THRESHOLD_=131072 in the environment: else the C library
+-- keeps up to two megabytes for later, or does not, which is as much as is looked for here.
 -- Ends with status 1 if memory at the end is more than a share LIMIT, 2 %, above that after the warm-up. What stays
 -- of a step is its metrics, less than a kilobyte. The model is as small as its WIDTH: nothing hides beside it.
 
@@ -23,13 +25,21 @@ local run = mid.rmt {
   save_total_limit = 2, metric_for_best_model = "reward", reward = function(s) return s.ids[1] % 7 + #s.ids end,
 }
 
+-- What the process holds, in bytes. The counters that the kernel gives more cheaply are off by megabytes.
+local function held()
+  for line in io.lines "/proc/self/smaps_rollup" do
+    local kilobytes = line:match "^Rss:%s*(%d+) kB"
+    if kilobytes then return 1024 * tonumber(kilobytes) end
+  end
+end
+
 -- The median of what the process holds after each of the next `count` steps, in bytes: single steps
 -- differ by their lengths.
-local function resident(count)
+local function usually_held(count)
   local values = {}
   for i = 1, count do
     run:step()
-    values[i] = mid.memory().resident
+    values[i] = held()
   end
   table.sort(values)
   return values[(count + 1) // 2]
@@ -37,9 +47,9 @@ end
 
 local window = math.min(100, warm_up // 2)
 run:step(warm_up - window)
-local before, lua_before = resident(window), mid.memory().lua
+local before, lua_before = usually_held(window), mid.memory().lua
 run:step(steps - warm_up - window)
-local after, lua_after = resident(window), mid.memory().lua
+local after, lua_after = usually_held(window), mid.memory().lua
 local drift = after / before - 1
 print(("soak: %d steps: %.1f MB after %d, %.1f MB at the end, %+.2f %% (Lua %+.1f MB)"):format(steps,
   before / 1e6, warm_up, after / 1e6, 100 * drift, (lua_after - lua_before) / 1e6))
