@@ -9,8 +9,10 @@ import Tensor
 package final class NativeMemory {
   /// Bytes that objects held by Lua keep.
   package private(set) var bytes = 0
-  /// Where the next full collection happens, in bytes.
-  package var softLimit = 64 << 20
+  /// Where the next full collection happens, in bytes, or later: see `allowance`.
+  package var softLimit = 16 << 20
+  /// How many times as large as Lua's own heap, which is what a collection goes through, garbage may be in any case.
+  package var allowance = 4
   /// Full collections so far.
   package private(set) var collections = 0
   private let lua: LuaPointer
@@ -21,7 +23,7 @@ package final class NativeMemory {
   func add(_ count: Int) {
     bytes += count
     // With room for one more of this size: after large ones it would be too late.
-    guard !isCollecting, inUse + count > softLimit else { return }
+    guard !isCollecting, inUse + count > max(softLimit, allowance * Int(clua_memory(lua))) else { return }
     let before = inUse
     collect()
     if Double(inUse) > 0.8 * Double(before) { softLimit = max(softLimit, inUse) * 14 / 10 }

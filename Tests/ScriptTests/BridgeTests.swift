@@ -155,7 +155,7 @@ extension ScriptTests {
     @Test func theTapeBehindASmallObjectCounts() throws {
       Probe.reset()
       let state = makeState()
-      state.memory.softLimit = 10_000
+      (state.memory.softLimit, state.memory.allowance) = (10_000, 0)
       state.memory.tensorBytes = { Probe.alive * 1000 }
       try state.run("for i = 1, 1000 do mid.probe(i, 0) end")
       #expect(Probe.alive < 20)
@@ -165,7 +165,7 @@ extension ScriptTests {
     @Test func nativeMemoryDrivesCollection() throws {
       Probe.reset()
       let state = makeState()
-      state.memory.softLimit = 10_000
+      (state.memory.softLimit, state.memory.allowance) = (10_000, 0)
       state.memory.tensorBytes = { 0 }  // other tests hold tensors
       try state.run("for i = 1, 1000 do mid.probe(i, 1000) end")
       #expect(Probe.alive < 20)
