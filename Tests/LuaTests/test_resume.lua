@@ -6,29 +6,7 @@ local mid = require "midtrain"
 local scratch = require "support.scratch"
 local tiny = require "support.tiny"
 
-local docs, model, rmt = tiny.docs, tiny.model, tiny.rmt
-
--- All weights as bytes.
-local function weights(of)
-  local dir = scratch.path()
-  of:save(dir)
-  local bytes = scratch.read(dir .. "/model.safetensors")
-  scratch.remove(dir)
-  return bytes
-end
-
--- Metrics without what a clock says.
-local function timeless(history)
-  local list = {}
-  for t, metrics in ipairs(history) do
-    list[t] = {}
-    for name, value in pairs(metrics) do
-      local is_time = name:find "^timing_s/" or name == "step_time" or name == "tokens_per_second"
-      if not is_time and value == value then list[t][name] = value end
-    end
-  end
-  return list
-end
+local docs, model, rmt, timeless, weights = tiny.docs, tiny.model, tiny.rmt, tiny.timeless, tiny.weights
 
 -- Changes while it trains: a number, a schedule that closes over another, a table.
 local function swap(run)

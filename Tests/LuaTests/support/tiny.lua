@@ -31,4 +31,26 @@ function tiny.rmt(given)
   return mid.rmt(o)
 end
 
+-- All weights as bytes.
+function tiny.weights(of)
+  local dir = scratch.path()
+  of:save(dir)
+  local bytes = scratch.read(dir .. "/model.safetensors")
+  scratch.remove(dir)
+  return bytes
+end
+
+-- Metrics without what a clock says.
+function tiny.timeless(history)
+  local list = {}
+  for t, metrics in ipairs(history) do
+    list[t] = {}
+    for name, value in pairs(metrics) do
+      local is_time = name:find "^timing_s/" or name == "step_time" or name == "tokens_per_second"
+      if not is_time and value == value then list[t][name] = value end
+    end
+  end
+  return list
+end
+
 return tiny
