@@ -281,15 +281,30 @@ static int wrap(lua_State *L) {
 
 // ---- Finalizers
 
+static const int finalizer_instructions = 1000000;  // ten milliseconds or so
+static int finalizer_left;
+
+// Coroutines that a finalizer makes get the hook, too.
+static void end_finalizer(lua_State *L, lua_Debug *debug) {
+  (void)debug;
+  int count = lua_gethookcount(L);
+  if ((finalizer_left -= count) > 0) return;
+  lua_sethook(L, end_finalizer, LUA_MASKCOUNT, 1);
+  lua_pushliteral(L, "this finalizer takes too long, and everything else has to wait for it");
+  lua_error(L);
+}
+
 static int call_finalizer(lua_State *L) {
   lua_call(L, 1, 0);  // without a continuation: nothing can resume it, so it cannot yield
   return 0;
 }
 
-// Upvalue: the finalizer. Lua heeds no hooks in one, so nothing would end a loop; it does in a coroutine.
+// Upvalue: the finalizer. Lua heeds no hooks in one, so nothing would end a loop; it does in a coroutine. It may run at any
+// time, also within a step of a training run, whatever made it: hence a limit of its own.
 static int finalize(lua_State *L) {
   lua_State *co = lua_newthread(L);
-  share_hook(L, co);
+  finalizer_left = finalizer_instructions;
+  lua_sethook(co, end_finalizer, LUA_MASKCOUNT, 10000);
   lua_pushcfunction(co, call_finalizer);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_pushvalue(L, 1);

@@ -30,6 +30,10 @@ extension Registry {
       ], example: "mid.save_tensors(scratch .. \"/state.safetensors\", { w = t, step = mid.tensor(3) })"
     ) { call in
       let path = try call[1].string()
+      if path.hasSuffix(".npy") {
+        throw call[1].error(
+          "expected another name: this writes safetensors; t:save writes .npy files of one tensor")
+      }
       let tensors = try call[2].pairs().map { (name: try $0.key.string(), tensor: try $0.value.entry()) }
       let floats: ElementType = try call.options(3)["dtype"].word(["f32", "bf16"]) == "f32" ? .f32 : .bf16
       return {

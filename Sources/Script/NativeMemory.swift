@@ -12,7 +12,7 @@ package final class NativeMemory {
   /// Where the next full collection happens, in bytes, or later: see `allowance`.
   package var softLimit = 16 << 20
   /// How many times as large as Lua's own heap, which is what a collection goes through, garbage may be in any case.
-  package var allowance = 4
+  package var allowance = 1
   /// Full collections so far.
   package private(set) var collections = 0
   private let lua: LuaPointer

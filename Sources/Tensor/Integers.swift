@@ -58,7 +58,7 @@ public struct Integers: Sendable {
         throw TensorError("\(operation.rawValue): an integer is divided by 0")
       }
       if y < 0, operation == .power {
-        throw TensorError("pow: \(x) to the power of \(y) is no integer; to(\"f32\") has fractions")
+        throw TensorError("pow: integers have no negative powers, got \(x) ^ \(y); to(\"f32\") has fractions")
       }
       if overflow { throw TensorError("\(operation.rawValue): \(x) and \(y) give more than 64 bits hold") }
       return result
@@ -170,23 +170,33 @@ public struct Integers: Sendable {
   ///
   /// - Throws: if a sum needs more than 64 bits.
   public func sum(dims: [Int]?, keepDim: Bool) throws(TensorError) -> Integers {
-    try folded(dims, keepDim, 0) { a, b throws(TensorError) in try Integers.added(a, b, "sum") }
+    try folded(dims, keepDim) { row throws(TensorError) in
+      let sum = row.reduce(Int128(0)) { $0 + Int128($1) }
+      guard let result = Int64(exactly: sum) else {
+        throw TensorError("sum: \(sum) is more than 64 bits hold")
+      }
+      return result
+    }
   }
 
   /// Products over dimensions, or over all of them.
   ///
   /// - Throws: if a product needs more than 64 bits.
   public func product(dims: [Int]?, keepDim: Bool) throws(TensorError) -> Integers {
-    try folded(dims, keepDim, 1) { a, b throws(TensorError) in
-      let (product, overflow) = a.multipliedReportingOverflow(by: b)
-      if overflow { throw TensorError("prod: \(a) and \(b) give more than 64 bits hold") }
+    try folded(dims, keepDim) { row throws(TensorError) in
+      if row.contains(0) { return 0 }
+      var product: Int64 = 1
+      for value in row {
+        let (next, overflow) = product.multipliedReportingOverflow(by: value)
+        if overflow { throw TensorError("prod: \(product) times \(value) is more than 64 bits hold") }
+        product = next
+      }
       return product
     }
   }
 
   private func folded(
-    _ dims: [Int]?, _ keepDim: Bool, _ start: Int64,
-    _ body: (Int64, Int64) throws(TensorError) -> Int64
+    _ dims: [Int]?, _ keepDim: Bool, _ body: (ArraySlice<Int64>) throws(TensorError) -> Int64
   ) throws(TensorError) -> Integers {
     let dims = dims ?? Array(shape.indices)
     let order = shape.indices.filter { !dims.contains($0) } + dims
@@ -194,11 +204,9 @@ public struct Integers: Sendable {
       try order == Array(shape.indices) ? self : rearranged { x throws(TensorError) in try x.permuted(order) }
     let length = dims.reduce(1) { $0 * shape[$1] }
     let kept = shape.indices.filter { !dims.contains($0) }.map { shape[$0] }
-    var results = [Int64](repeating: start, count: kept.reduce(1, *))
-    for row in results.indices {
-      for value in rows.values[row * length..<(row + 1) * length] {
-        results[row] = try body(results[row], value)
-      }
+    var results: [Int64] = []
+    for row in 0..<kept.reduce(1, *) {
+      results.append(try body(rows.values[row * length..<(row + 1) * length]))
     }
     return Integers(results, shape: keepDim ? shape.indices.map { dims.contains($0) ? 1 : shape[$0] } : kept)
   }
@@ -226,7 +234,7 @@ public struct Integers: Sendable {
     let length = shape[dim]
     let count = count ?? length
     guard count >= 0, count <= length else {
-      throw TensorError("there are no \(count) elements along a dimension of size \(length), shape \(shape)")
+      throw TensorError("expected at least \(count) along a dimension of size \(length), shape \(shape)")
     }
     // Places in the whole are sorted, so that values and places along the dimension both follow from them.
     let places = Integers(values.indices.map { Int64($0) }, shape: shape)

@@ -61,6 +61,26 @@ function tests.finalizers_do_not_loop_for_ever()
   check.equal({ ok, began, ended }, { false, true, false })
 end
 
+-- Whatever made them, and whenever they run.
+function tests.finalizers_have_a_limit_of_their_own()
+  local began, ended = 0, 0
+  for _, f in ipairs {
+    endless,
+    function() while true do pcall(endless) end end,
+    function() while true do pcall(coroutine.wrap(endless)) end end,
+    function() while true do coroutine.wrap(function() pcall(endless) end)() end end,
+    function() string.find(("x"):rep(100000), ("x*"):rep(30) .. "y") end,
+  } do
+    setmetatable({}, { __gc = function()
+      began = began + 1
+      f()
+      ended = ended + 1
+    end })
+    collectgarbage()
+  end
+  check.equal({ began, ended }, { 5, 0 })
+end
+
 function tests.coroutines_share_the_limit()
   for _, f in ipairs {
     function() coroutine.wrap(endless)() end,

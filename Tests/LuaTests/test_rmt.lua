@@ -116,6 +116,16 @@ function tests.what_the_data_do_not_have_is_refused_when_it_is_assigned()
   check.raises(function() run:step() end, "no document has a position of the tiers")
 end
 
+function tests.thresholds_and_shadow_rewards_are_checked()
+  for _, wrong in ipairs { { 1 }, { 3, 2, 1 }, { 1, 2, "3" }, { 1, 0 / 0, 3 } } do
+    check.raises(function() make { thresholds = wrong } end, "thresholds must be three numbers")
+  end
+  local run = make()
+  check.raises(function() run.shadow_rewards = { 3 } end, "must be functions by name, got a number at 1")
+  check.raises(function() make { shadow_rewards = { x = 3 } } end, "got a number at x")
+  check.raises(function() run.curriculum = { 0, 0, 0 } end, "test_rmt.lua", "must sum to 1")
+end
+
 function tests.a_budget_is_refused_by_its_own_name()
   local run = make()
   check.raises(function() run.budget = 0 end, "run: option 'budget' must be a finite number of 1 or more")

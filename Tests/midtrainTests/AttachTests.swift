@@ -136,6 +136,8 @@ import Testing
     #expect(wrong.errors == "midtrain: run: unknown option 'lamda'; did you mean 'lambda'?\n")
     let half = try midtrain(["set", "run", "budget=function(t"], home: home)
     #expect(half.status == 1 && half.errors == "midtrain: run: option 'budget': ')' expected near <eof>\n")
+    let misspelt = try midtrain(["set", "run", "budget=mid.budget.linear{fnal=1}"], home: home)
+    #expect(misspelt.status == 1 && misspelt.errors.contains("unknown option 'fnal'; did you mean 'final'?"))
     let comma = try midtrain(["set", "run", "lambda=0,5"], home: home)
     #expect(comma.status == 1 && comma.errors.hasPrefix("midtrain: run: option 'lambda': expected one value"))
     let empty = try midtrain(["set", "run", "=5"], home: home)

@@ -63,7 +63,9 @@ end
 -- The value that a word of the shell stands for: that of an expression, or else the word as text, and why
 -- it was no expression.
 local function value_of(text, session)
-  local function reason(problem) return problem:match "^client [%d%[%]]+:1: ([^\n]*)" end
+  local function reason(problem)
+    return problem:match "^client [%d%[%]]+:1: ([^\n]*)" or problem:match "[^\n]*"
+  end
   local f, problem = mid.compile("return " .. text, next_name(session))
   if not f then return text, reason(problem) end
   local results = table.pack(xpcall(in_environment(f, session), errors.traced))

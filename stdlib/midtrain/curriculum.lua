@@ -19,12 +19,12 @@ local function check_probabilities(where, p)
   for tier = 1, 3 do
     local value = type(p) == "table" and p[tier]
     if type(value) ~= "number" or not (value >= 0) then
-      error(where .. ": expected three probabilities (easy, medium, hard), none negative", 3)
+      error(where .. ": expected three probabilities (easy, medium, hard), none negative", blame.level())
     end
     sum = sum + value
   end
   if not (math.abs(sum - 1) < 1e-6) then
-    error(("%s: probabilities must sum to 1, got %g"):format(where, sum), 3)
+    error(("%s: probabilities must sum to 1, got %g"):format(where, sum), blame.level())
   end
   return p
 end

@@ -26,6 +26,12 @@ function policy.admit(name, value, reference_model)
   if name == "beta" and type(value) == "number" and value > 0 and not reference_model then
     error("run: option 'beta' above 0 needs reference_model, an option of the run when it is made", blame.level())
   end
+  for key, f in pairs(name == "shadow_rewards" and type(value) == "table" and value or {}) do
+    if type(key) ~= "string" or type(f) ~= "function" then
+      error(("run: option 'shadow_rewards' must be functions by name, got a %s at %s"):format(type(f),
+        tostring(key)), blame.level())
+    end
+  end
 end
 
 -- Mean over the completions' tokens of a tensor [N], which `active` selects.

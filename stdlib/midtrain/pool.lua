@@ -48,12 +48,24 @@ local MOST_EMPTY = 10
 local Pool = {}
 Pool.__index = Pool
 
+local function check_thresholds(thresholds)
+  local last = -math.huge
+  for i = 1, 3 do
+    local value = thresholds[i]
+    if type(value) ~= "number" or value ~= value or value < last then
+      error("docs: thresholds must be three numbers, none smaller than the one before", blame.level())
+    end
+    last = value
+  end
+  return thresholds
+end
+
 -- Tiers of documents, and the entropies that they are made of.
 local function score(o, ids, is_passing)
   local H = o.entropies or entropy.documents(o.entropy_model or o.model, ids,
     { top_k = o.entropy_top_k, progress = o.progress, cache = o.entropy_cache, forget = is_passing })
   local thresholds, tiers = o.thresholds, {}
-  if type(thresholds) == "function" then thresholds = thresholds(H) end
+  if type(thresholds) == "function" then thresholds = check_thresholds(thresholds(H)) end
   for d in ipairs(ids) do tiers[d] = entropy.tiers(H[d], #ids[d], thresholds) end
   return tiers, H
 end
@@ -154,6 +166,7 @@ end
 ---@return midtrain.Pool
 function pool.new(where, o)
   local self = setmetatable({ options = o }, Pool)
+  if type(o.thresholds) == "table" then check_thresholds(o.thresholds) end
   if not streams.is(o.docs) then
     self.documents = documents.encode(o.model.tokenizer, o.docs, o.max_document_length)
     if o.entropies and #o.entropies ~= #self.documents then
