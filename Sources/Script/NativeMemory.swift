@@ -26,7 +26,7 @@ package final class NativeMemory {
     guard !isCollecting, inUse + count > max(softLimit, allowance * Int(clua_memory(lua))) else { return }
     let before = inUse
     collect()
-    if Double(inUse) > 0.8 * Double(before) { softLimit = max(softLimit, inUse) * 14 / 10 }
+    if Double(inUse) > 0.8 * Double(before) { softLimit = max(softLimit, inUse) * 5 / 4 }
   }
 
   /// Memory of all tensors. Behind a small one that Lua holds there may be the tape of a whole forward pass.
