@@ -68,7 +68,7 @@ enum TensorFile {
     try OutputFile.write(length + json + data, to: path)
   }
 
-  /// - Parameter keepsTypes: whether BF16 and I64 stay what they are.
+  /// - Parameter keepsTypes: whether BF16 stays what it is.
   static func read(_ path: String, keepsTypes: Bool) throws -> [(name: String, tensor: Entry)] {
     let file = try SafetensorsFile(path: path)
     return try file.names.map { name in

@@ -86,6 +86,21 @@ LAYER = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
 GLOBAL = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
+def add_tokens(w, config):
+    w.add_tokenizer_model("gpt2")
+    w.add_token_list([f"t{i}" for i in range(config["vocab_size"])])
+    if config["eos_token_id"] is not None:
+        w.add_bos_token_id(config["bos_token_id"])
+        w.add_eos_token_id(config["eos_token_id"])
+
+
+def write(w):
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def model(arch):
     config = json.load(open(f"{HERE}/tiny-{arch}/config.json"))
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
@@ -100,11 +115,7 @@ def model(arch):
     w.add_key_length(head_dim)
     w.add_layer_norm_rms_eps(config["rms_norm_eps"])
     w.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
-    w.add_tokenizer_model("gpt2")
-    w.add_token_list([f"t{i}" for i in range(config["vocab_size"])])
-    if config["eos_token_id"] is not None:
-        w.add_bos_token_id(config["bos_token_id"])
-        w.add_eos_token_id(config["eos_token_id"])
+    add_tokens(w, config)
     for name, x in read_safetensors(f"{HERE}/tiny-{arch}/model.safetensors").items():
         stem, end = name.rsplit(".", 1)
         if stem in GLOBAL:
@@ -116,10 +127,7 @@ def model(arch):
                 n = heads if rest == "self_attn.q_proj" else kv_heads
                 x = x.reshape(n, 2, x.shape[0] // n // 2, *x.shape[1:]).swapaxes(1, 2).reshape(x.shape)
         w.add_tensor(f"{target}.{end}", np.ascontiguousarray(x))
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    write(w)
 
 
 PLAIN = {
@@ -147,10 +155,7 @@ def plain(name, arch, config):
     if arch == "gptneox":
         w.add_rope_dimension_count(int(config["rope_parameters"]["partial_rotary_factor"] * (width // heads)))
         w.add_parallel_residual(config["use_parallel_residual"])
-    w.add_tokenizer_model("gpt2")
-    w.add_token_list([f"t{i}" for i in range(config["vocab_size"])])
-    w.add_bos_token_id(config["bos_token_id"])
-    w.add_eos_token_id(config["eos_token_id"])
+    add_tokens(w, config)
     for key, x in read_safetensors(f"{HERE}/tiny-{name}/model.safetensors").items():
         stem, end = key.rsplit(".", 1)
         if stem in PLAIN:
@@ -163,10 +168,7 @@ def plain(name, arch, config):
             if rest == "attention.query_key_value":
                 x = x.reshape(heads, 3, -1, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
         w.add_tensor(f"{target}.{end}", np.ascontiguousarray(x))
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    write(w)
 
 
 blocks()
