@@ -1,62 +1,111 @@
-// What is computed with 64-bit integers: exactly, where both sides are integers; otherwise as with f32 or i32.
+// What is computed with integers beyond 2²⁴: exactly, where both sides are integers; with floats as f32. A result that fits is
+// an ordinary tensor of i32 again.
 import CLua
 import Tensor
 
+extension Integers: LuaPushable {
+  package func push(on stack: Stack) throws {
+    let stored = StoredTensor(try checked())
+    if width == .i32, let small = try? stored.widened() {
+      try small.push(on: stack)
+    } else {
+      try stored.push(on: stack)
+    }
+  }
+}
+
 extension Argument {
-  /// The elements of a tensor of integers or bools, or a whole number, for arithmetic with 64-bit integers; nil for
-  /// anything else.
-  func integers() throws -> Integers? {
-    if isInteger { return Integers([Int64(try integer())], shape: []) }
+  /// The elements of a tensor of integers that `Tensor` does not have.
+  func largeIntegers() throws -> Integers? { try ifObject(StoredTensor.self)?.integers }
+
+  /// The elements of a tensor of integers or bools, or a whole number; nil for anything else.
+  func integerOperand() throws -> Integers? {
+    if isInteger { return Integers([Int64(try integer())], shape: [], width: .i32) }
     if let stored = try ifObject(StoredTensor.self) { return stored.integers }
     guard let tensor = try ifObject(Tensor.self), tensor.dtype != .f32 else { return nil }
     return Integers(tensor)
   }
-
-  /// Whether a tensor of 64-bit integers stands here.
-  var isLongInteger: Bool {
-    get throws { try ifObject(StoredTensor.self)?.typeName == "i64" }
-  }
 }
 
 extension Call {
-  /// Both operands of arithmetic, if one of them is a tensor of 64-bit integers and the other is whole, too.
+  /// Whether one of the arguments, or what the method belongs to, is a whole number or a tensor of them that `Tensor` does
+  /// not have.
+  var hasLargeIntegers: Bool {
+    get throws {
+      let stored = state.type(of: StoredTensor.self)
+      return try (1...max(1, lua_gettop(lua))).contains { index in
+        if lua_isinteger(lua, index) != 0 {
+          return lua_tointegerx(lua, index, nil).magnitude > UInt(DType.integerLimit)
+        }
+        return try lua_type(lua, index) == LUA_TUSERDATA && stored.object(lua, index)?.integers != nil
+      }
+    }
+  }
+
+  /// Both operands of arithmetic, if both are whole.
   func integerOperands() throws -> (Integers, Integers)? {
-    guard try self[1].isLongInteger || self[2].isLongInteger, let a = try self[1].integers(),
-      let b = try self[2].integers()
-    else { return nil }
+    guard let a = try self[1].integerOperand(), let b = try self[2].integerOperand() else { return nil }
     return (a, b)
   }
 
   /// Ends the call with integers.
-  func give(_ body: () throws -> Integers) throws -> Results {
-    try self.return(compute { StoredTensor(try body()) })
+  func give(_ body: () throws -> Integers) throws -> Results { try self.return(compute(body)) }
+
+  /// Ends the call with the values of a tensor as elements of a type; with those of `exact`, if there are any, where they are
+  /// integers that the tensor may have rounded.
+  func give(
+    as kind: ElementKind, _ tensor: Tensor, exact: (Integers.Width) throws -> Integers?
+  ) throws -> Results {
+    do {
+      if kind != .i64 { return try give(tensor, as: kind) }
+    } catch let error as TensorError where error.isBeyondIntegers {}
+    guard let width = Integers.Width(rawValue: kind.rawValue) else { return try give(tensor, as: kind) }
+    if let integers = try exact(width) { return try self.return(integers) }
+    return try give { () throws -> Integers in try Integers(whole: tensor, width: width) }
   }
 
-  /// The parts of a list, if one of them is a tensor of 64-bit integers and the others are whole, too.
+  /// The parts of a list, if one of them holds integers that `Tensor` does not and the others are whole, too.
   func integerParts() throws -> [Integers]? {
     let parts = try self[1].elements()
-    guard try parts.contains(where: { try $0.isLongInteger }) else { return nil }
+    guard try parts.contains(where: { try $0.largeIntegers() != nil }) else { return nil }
     let whole = try parts.compactMap { part in
       if part.isNumber { throw part.mismatch("Tensor") }
-      return try part.integers()
+      return try part.integerOperand()
     }
     return whole.count == parts.count ? whole : nil
   }
 }
 
 extension Registry {
-  /// The methods of `Tensor` that 64-bit integers have in their own way.
+  /// The methods of `Tensor` that integers beyond 2²⁴ have in their own way.
   func addIntegers(to type: LuaType<StoredTensor>, like computing: LuaType<Tensor>) {
     typealias Body = (Call) throws -> Results
-    /// What `exact` ends the call with, or what Tensor's method does if that is nil or there are no integers.
+    /// What `exact` ends the call with; if that is nil, or there are no integers, what Tensor's method does with floats.
     func method(_ name: String, _ exact: @escaping (Integers, Call, _ plain: Body) throws -> Results?) {
-      guard let plain = computing.functions.first(where: { $0.kind == .method && $0.shortName == name }),
-        case .immediate(let body) = plain.body
-      else { preconditionFailure("Tensor has no method '\(name)'") }
+      let (plain, body) = computing.immediateMethod(name)
       type.method(name, plain.doc, plain.parameters, returns: plain.returns, example: plain.example) {
         stored, call in
-        if let own = stored.integers, let results = try exact(own, call, body) { return results }
-        return try body(call)
+        guard let own = stored.integers else { return try body(call) }
+        return try exact(own, call, body) ?? call.with(stored.floats(), body)
+      }
+    }
+    /// The same, and `exact` also for a tensor of smaller integers where `Tensor`'s arithmetic would leave 2²⁴: at once if
+    /// it could come back unnoticed (`isSum`) or meets larger ones, else when it did.
+    func arithmetic(
+      _ name: String, isSum: Bool = false, _ exact: @escaping (Integers, Call) throws -> Results?
+    ) {
+      method(name) { own, call, _ in try exact(own, call) }
+      computing.wrap(name) { tensor, call, plain in
+        if tensor.dtype == .f32 { return try plain(call) }
+        if try isSum && tensor.dtype == .i32 || call.hasLargeIntegers,
+          let results = try exact(Integers(tensor), call)
+        {
+          return results
+        }
+        do { return try plain(call) } catch let error as TensorError where error.isBeyondIntegers {
+          guard let results = try exact(Integers(tensor), call) else { throw error }
+          return results
+        }
       }
     }
 
@@ -76,15 +125,27 @@ extension Registry {
       }
     }
     for name in "floor ceil round detach".split(separator: " ") {
-      method(String(name)) { own, call, _ in try call.return(StoredTensor(own)) }
+      method(String(name)) { own, call, _ in try call.return(own) }
     }
-    method("sign") { own, call, _ in try call.return(StoredTensor(own.signs())) }
-    method("square") { own, call, _ in
+    for name in fractional.split(separator: " ") { method(String(name)) { _, _, _ in nil } }
+    method("sign") { own, call, _ in try call.return(own.signs()) }
+    method("abs") { own, call, _ in try call.give { () throws -> Integers in try own.magnitudes() } }
+    method("relu") { own, call, _ in
+      try call.give { () throws -> Integers in
+        try own.combined(.maximum, Integers([0], shape: [], width: .i32))
+      }
+    }
+    arithmetic("square") { own, call in
       try call.give { () throws -> Integers in try own.combined(.multiply, own) }
     }
-    method("clamp") { own, call, _ in
-      guard (1...2).allSatisfy({ call[$0].isNil || call[$0].isInteger }) else { return nil }
-      let (low, high) = (try call[1].optional?.integers(), try call[2].optional?.integers())
+    arithmetic("clamp") { own, call in
+      // An infinite bound is none.
+      func bound(_ argument: Argument) throws -> Integers?? {
+        if argument.isNil { return .some(nil) }
+        if argument.isNumber, lua_tonumberx(call.lua, argument.index, nil).isInfinite { return .some(nil) }
+        return try argument.integerOperand().map { .some($0) }
+      }
+      guard let low = try bound(call[1]), let high = try bound(call[2]) else { return nil }
       return try call.give { () throws -> Integers in
         let raised = try low.map { try own.combined(.maximum, $0) } ?? own
         return try high.map { try raised.combined(.minimum, $0) } ?? raised
@@ -97,66 +158,102 @@ extension Registry {
       }
     }
 
-    for (name, comparison) in [
-      ("lt", Integers.Comparison.less), ("le", .lessOrEqual), ("eq", .equal), ("ne", .notEqual),
-      ("ge", .greaterOrEqual), ("gt", .greater),
+    for (name, comparison, flipped) in [
+      ("lt", Integers.Comparison.less, Integers.Comparison.greater), ("le", .lessOrEqual, .greaterOrEqual),
+      ("eq", .equal, .equal), ("ne", .notEqual, .notEqual), ("ge", .greaterOrEqual, .lessOrEqual),
+      ("gt", .greater, .less),
     ] {
       method(name) { own, call, _ in
-        guard let other = try call[1].integers() else { return nil }
-        return try call.give { () throws -> Tensor in try own.compared(comparison, other) }
+        let other = try call[1].integerOperand()
+        let floats = try other == nil ? call[1].operand() : nil
+        return try call.give { () throws -> Tensor in
+          try other.map { try own.compared(comparison, $0) } ?? own.compared(comparison, floats: floats!)
+        }
+      }
+      computing.wrap(name) { tensor, call, plain in
+        guard let other = try call[1].largeIntegers() else { return try plain(call) }
+        return try call.give { () throws -> Tensor in
+          try tensor.dtype == .f32
+            ? other.compared(flipped, floats: tensor) : other.compared(flipped, Integers(tensor))
+        }
       }
     }
     for operation in [Integers.Operation.minimum, .maximum, .power] {
-      method(operation.rawValue) { own, call, _ in
-        guard let other = try call[1].integers() else { return nil }
+      arithmetic(operation.rawValue) { own, call in
+        guard let other = try call[1].integerOperand() else { return nil }
         return try call.give { () throws -> Integers in try own.combined(operation, other) }
       }
     }
-    method("abs") { own, call, _ in
-      try call.give { () throws -> Integers in
-        try own.combined(.maximum, Integers([0], shape: []).combined(.subtract, own))
-      }
-    }
-    method("where") { own, call, _ in
-      guard let other = try call[2].integers() else { return nil }
+    arithmetic("where") { own, call in
+      guard let other = try call[2].integerOperand() else { return nil }
       let condition = try call[1].object(Tensor.self)
       return try call.give { () throws -> Integers in
         try .arranged([own, other]) { try $0[0].selected(where: condition, else: $0[1]) }
       }
     }
-    method("masked_fill") { own, call, _ in
-      guard let value = try call[2].integers() else { return nil }
+    arithmetic("masked_fill") { own, call in
+      guard let value = try call[2].integerOperand() else { return nil }
       let mask = try call[1].object(Tensor.self)
       return try call.give { () throws -> Integers in
         try .arranged([own, value]) { try $0[1].selected(where: mask, else: $0[0]) }
       }
     }
-    addIntegerReductions { name, exact in method(name) { own, call, _ in try exact(own, call) } }
-  }
-
-  private func addIntegerReductions(
-    _ method: (String, @escaping (Integers, Call) throws -> Results?) -> Void
-  ) {
+    for (name, rank) in [("matmul", nil), ("mm", 2), ("bmm", 3), ("dot", 1)] as [(String, Int?)] {
+      arithmetic(name) { own, call in
+        guard let other = try call[1].integerOperand() else { return nil }
+        try checkRanks(own.shape, other.shape, rank)
+        return try call.give { () throws -> Integers in try own.product(other) }
+      }
+    }
+    arithmetic("scatter_add", isSum: true) { own, call in
+      guard let source = try call[3].integerOperand() else { return nil }
+      let outline = try own.outline
+      let dim = try call[1].dimension(of: outline)
+      let (places, shape, _) = try call[2].gatherPlaces(outline, dim)
+      guard source.shape == shape else {
+        throw call[3].error("expected a source of the places' shape \(shape), got \(source.shape)")
+      }
+      return try call.give { () throws -> Integers in
+        try own.adding(source, at: own.places().gathered(dim: dim, places))
+      }
+    }
     for (name, reduce) in [("sum", Integers.sum), ("prod", Integers.product)] {
-      method(name) { own, call in
+      arithmetic(name, isSum: true) { own, call in
         let (dims, keep) = (try call[1].dimensions(of: own.outline), try call[2].boolean())
         return try call.give { () throws -> Integers in try reduce(own)(dims, keep) }
       }
     }
-    method("cumsum") { own, call in
+    arithmetic("cumsum", isSum: true) { own, call in
       let dim = try call[1].dimension(of: own.outline)
       return try call.give { () throws -> Integers in try own.cumulativeSum(dim: dim) }
     }
+    method("mean") { own, call, _ in
+      let (dims, keep) = (try call[1].dimensions(of: own.outline), try call[2].boolean())
+      return try call.give { () throws -> Tensor in try own.mean(dims: dims, keepDim: keep) }
+    }
+    addOrder { name, exact in method(name) { own, call, _ in try exact(own, call) } }
+  }
+
+  /// Methods whose results have fractions, whatever they are of.
+  private var fractional: String {
+    "exp expm1 log log1p sqrt rsqrt reciprocal sin cos tanh erf sigmoid silu softplus logsigmoid gelu allclose linear rms_norm "
+      + "swiglu logsumexp var std norm softmax log_softmax quantile multinomial dropout"
+  }
+
+  /// Extremes and order.
+  private func addOrder(_ method: (String, @escaping (Integers, Call) throws -> Results?) -> Void) {
     func ordered(
       _ own: Integers, _ call: Call, dim: Int?, keepDim: Bool, descending: Bool
     ) throws -> (values: Integers, places: Tensor) {
       try call.compute {
-        let flat = dim == nil ? Integers(own.values, shape: [own.values.count]) : own
+        let flat =
+          dim == nil ? Integers(own.values, shape: [own.values.count], width: own.width) : own
         let (values, places) = try flat.sorted(dim: dim ?? 0, descending: descending, count: 1)
         var shape = own.shape.indices.map { dim == nil || $0 == dim ? 1 : own.shape[$0] }
         if !keepDim, let dim { shape.remove(at: dim) } else if !keepDim { shape = [] }
         return (
-          Integers(values.values, shape: shape), try places.reshaped(shape).adding(Tensor.integer(1))
+          Integers(values.values, shape: shape, width: own.width),
+          try places.reshaped(shape).adding(Tensor.integer(1))
         )
       }
     }
@@ -165,11 +262,16 @@ extension Registry {
         guard let dims = try call[1].dimensions(of: own.outline) else {
           let value = try ordered(own, call, dim: nil, keepDim: call[2].boolean(), descending: descending)
             .values
-          return try call.return(StoredTensor(value))
+          return try call.return(value)
         }
-        guard dims.count == 1 else { return nil }
-        let found = try ordered(own, call, dim: dims[0], keepDim: call[2].boolean(), descending: descending)
-        return try call.return(StoredTensor(found.values), found.places)
+        let keep = try call[2].boolean()
+        guard dims.count == 1 else {
+          return try call.give { () throws -> Integers in
+            try own.extremes(dims: dims, keepDim: keep, largest: descending)
+          }
+        }
+        let found = try ordered(own, call, dim: dims[0], keepDim: keep, descending: descending)
+        return try call.return(found.values, found.places)
       }
       method("arg\(name)") { own, call in
         let dim = try call[1].optional?.dimension(of: own.outline)
@@ -185,7 +287,7 @@ extension Registry {
         let dim = try call[dim].dimension(of: own.outline)
         let found = try call.compute {
           let (values, places) = try own.sorted(dim: dim, descending: descending, count: count)
-          return (StoredTensor(values), try places.adding(Tensor.integer(1)))
+          return (values, try places.adding(Tensor.integer(1)))
         }
         return try call.return(found.0, found.1)
       }
@@ -217,7 +319,8 @@ extension Call {
     _ own: Integers, _ body: (Call) throws -> Results, fillsWithZero: Bool = false
   ) throws -> Results {
     let places = try compute { try own.places(from: fillsWithZero ? 1 : 0) }
-    let own = fillsWithZero ? Integers([0] + own.values, shape: [own.values.count + 1]) : own
+    let own =
+      fillsWithZero ? Integers([0] + own.values, shape: [own.values.count + 1], width: own.width) : own
     let results = try with(places, body)
     let top = lua_gettop(lua)
     for index in stride(from: top - results.count + 1, through: top, by: 1) { try fill(own, at: index) }
@@ -234,7 +337,7 @@ extension Call {
         lua_rawseti(lua, index, lua_Integer(i))
       }
     } else if let places = try state.type(of: Tensor.self).object(lua, index) {
-      try StoredTensor(places.taking(from: own.values)).push(on: stack)
+      try places.taking(from: own).push(on: stack)
       lua_copy(lua, -1, index)
       lua_settop(lua, -2)
     }

@@ -1,5 +1,6 @@
-// Tensors of bf16, which are kept and not computed with, and of i64, which have arithmetic of their own (Bind+Integers). To
-// scripts they are tensors like others: what they have no method for is asked of what they are worth as f32 or i32.
+// Tensors of bf16, which are kept and not computed with, and of integers beyond 2²⁴, which have arithmetic of their own
+// (Bind+Integers). To scripts they are tensors like others: what they have no method for is asked of what they are worth
+// as f32 or i32.
 import CLua
 import Tensor
 
@@ -17,12 +18,12 @@ extension Argument {
   func elementKind() throws -> ElementKind { try choice(ElementKind.self) }
 
   /// Whole numbers, or lists of lists of them; nil for a value that is no list and no integer.
-  func newIntegers() throws -> StoredTensor? {
-    if isInteger { return StoredTensor(.i64([Int64(try integer())]), shape: []) }
+  func newIntegers(_ width: Integers.Width) throws -> Integers? {
+    if isInteger { return Integers([Int64(try integer())], shape: [], width: width) }
     guard isTable else { return nil }
     var whole: [Int64] = []
     let shape = try readList(into: &whole) { list in try list.elements().map { Int64(try $0.integer()) } }
-    return StoredTensor(.i64(whole), shape: shape)
+    return Integers(whole, shape: shape, width: width)
   }
 }
 
@@ -34,7 +35,7 @@ extension Call {
     case .i32: try give { try tensor.converted(to: .i32) }
     case .bool: try give { try tensor.converted(to: .bool) }
     case .bf16: try self.return(compute { StoredTensor(bf16: tensor) })
-    case .i64: try self.return(compute { try StoredTensor(i64: tensor) })
+    case .i64: try give { () throws -> Integers in try Integers(whole: tensor, width: .i64) }
     }
   }
 }
@@ -48,7 +49,9 @@ extension Registry {
       type.property("shape", "integer[]", "Sizes of its dimensions; empty for one element.") {
         try $1.return($0.shape)
       }
-      type.property("dtype", "string", "What the elements are: bf16 or i64.") { try $1.return($0.typeName) }
+      type.property("dtype", "string", "What the elements are: bf16, i32 or i64.") {
+        try $1.return($0.typeName)
+      }
       type.property("count", "integer", "How many elements there are.") { try $1.return($0.count) }
       type.property("requires_grad", "boolean", "False: only f32 has gradients.") {
         try $1.return(false)
@@ -57,13 +60,17 @@ extension Registry {
       }
       type.property("bytes", "integer", "Memory that the elements take.") { try $1.return($0.byteCount) }
       type.method(
-        "to", "The same values as another type; see Tensor's `to`. Integers beyond 2^24 are rounded by f32.",
+        "to", "The same values as another type; see Tensor's `to`. f32 rounds integers beyond 2^24.",
         [Parameter("dtype", "string", "f32, i32, bool, bf16 or i64")], returns: "Tensor|StoredTensor",
         example: "h = mid.ones({ 2, 3 }, \"bf16\"):to \"f32\""
       ) { stored, call in
         let kind = try call[1].elementKind()
         if kind.rawValue == stored.typeName { return try call.return(stored) }
-        return try call.give(kind == .i32 ? stored.widened() : stored.floats(), as: kind)
+        if let own = stored.integers, let width = Integers.Width(rawValue: kind.rawValue) {
+          return try call.give { () throws -> Integers in Integers(own.values, shape: own.shape, width: width)
+          }
+        }
+        return try call.give(stored.floats(), as: kind)
       }
       type.method(
         "item", "The value of a tensor with one element.", returns: "number",
@@ -95,7 +102,8 @@ extension Registry {
 
   private static func isKept(_ name: String) -> ScriptError {
     ScriptError(
-      "'\(name)' changes or trains a tensor, and one of bf16 or i64 never changes; make one with to(\"f32\") or to(\"i32\")"
+      "'\(name)' changes or trains a tensor, and one of bf16 or of integers beyond 2^24 never changes; make one with "
+        + "to(\"f32\")"
     )
   }
 }

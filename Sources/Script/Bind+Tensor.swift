@@ -2,7 +2,7 @@
 // while a long operation runs elsewhere.
 //
 // Conventions, in docs/tensors.md for users: dimensions and places count from 1, and from -1 at the end; a range has
-// both its ends; values are 32-bit floats, whole numbers below 2²⁴ (i32), or bools.
+// both its ends; values are 32-bit floats, whole numbers that these hold (i32), or bools.
 import CLua
 import Kernels
 import Tensor
@@ -64,8 +64,7 @@ extension Registry {
       guard let type = try call[2].optional?.elementKind() else {
         return try call.return(call[1].newTensor())
       }
-      if type == .i64, let whole = try call[1].newIntegers() { return try call.return(whole) }
-      return try call.give(call[1].newTensor(), as: type)
+      return try call.give(as: type, call[1].newTensor()) { try call[1].newIntegers($0) }
     }
     func filled(_ name: String, _ doc: String, _ value: Float) {
       function(name, doc, [shape, dtype], returns: "Tensor", example: "z = mid.\(name)({ 2, 3 })") { call in
@@ -75,11 +74,15 @@ extension Registry {
     filled("zeros", "A tensor of zeros.", 0)
     filled("ones", "A tensor of ones.", 1)
     function(
-      "full", "A tensor of one value; whole numbers make integers only with the dtype i32.",
+      "full", "A tensor of one value; whole numbers make integers only with the dtype i32 or i64.",
       [shape, Parameter("value", "number"), dtype], returns: "Tensor", example: "z = mid.full({ 2, 3 }, 0.5)"
     ) { call in
-      let value = try call[2].operand().item()
-      return try call.give(Tensor.filled(value, call[1].shape(), for: "full"), as: call[3].elementKind())
+      let (shape, value) = (try call[1].shape(), try call[2].operand().item())
+      return try call.give(as: call[3].elementKind(), Tensor.filled(value, shape, for: "full")) { width in
+        guard call[2].isInteger else { return nil }
+        let values = Array(repeating: Int64(try call[2].integer()), count: shape.reduce(1, *))
+        return Integers(values, shape: shape, width: width)
+      }
     }
     function(
       "arange",
@@ -101,7 +104,13 @@ extension Registry {
       let count = max(0, ((last - first) / step * (1 + 1e-12)).rounded(.down) + 1)
       let result = try Tensor.filled(0, [Int(min(count, 1e15))], for: "arange")
       for i in 0..<result.count { result.pointer[i] = Float(first + Double(i) * step) }
-      return try call.return(isInteger ? result.converted(to: .i32) : result)
+      guard isInteger else { return try call.return(result) }
+      return try call.give(as: .i32, result) { _ in
+        let (first, step) = (Int64(try call[2].isNil ? 1 : call[1].integer()), Int64(step))
+        let values = (0..<Int64(result.count)).map { first + $0 * step }
+        let isShort = values.allSatisfy { Int32(exactly: $0) != nil }
+        return Integers(values, shape: result.shape, width: isShort ? .i32 : .i64)
+      }
     }
     function(
       "linspace", "`count` numbers at equal distances, the first and the last included.",
@@ -134,7 +143,7 @@ extension Registry {
     type.property("shape", "integer[]", "Sizes of the dimensions; empty for a scalar.") { tensor, stack in
       try stack.return(tensor.shape)
     }
-    type.property("dtype", "string", "What the elements are: f32, i32 (whole, below 2^24), or bool.") {
+    type.property("dtype", "string", "What the elements are: f32, i32, or bool.") {
       tensor, stack in
       try stack.return(tensor.dtype.rawValue)
     }
@@ -168,14 +177,14 @@ extension Registry {
     type.method(
       "to",
       """
-      The same values as another type: i32 wants whole numbers (see floor and round) below 2^24, i64 of any size; bool \
-      says what is not 0. Only f32 has gradients. bf16 (half the memory, rounded) is for keeping: operations read it as \
-      f32. Nothing changes bf16 and i64 in place.
+      The same values as another type: i32 and i64 want whole numbers (see floor and round), bool says what is not 0. \
+      Only f32 has gradients. bf16 (half the memory, rounded) is for keeping: operations read it as f32. Nothing changes \
+      bf16, i64 and integers beyond 2^24 in place.
       """,
       [Parameter("dtype", "string", "f32, i32, bool, bf16 or i64")], returns: "Tensor",
       example: "n = t:round():to \"i32\""
     ) { tensor, call in
-      try call.give(tensor, as: call[1].elementKind())
+      try call.give(as: call[1].elementKind(), tensor) { _ in nil }
     }
     type.method(
       "allclose",
@@ -205,9 +214,18 @@ extension Registry {
       _ body: @escaping (Tensor, Tensor) throws -> Tensor
     ) {
       type.metamethod(metamethod) { call in
-        if let exact, let (a, b) = try call.integerOperands() { return try call.give { try exact(a, b) } }
+        func exactly() throws -> Results? {
+          guard let exact, let (a, b) = try call.integerOperands() else { return nil }
+          return try call.give { try exact(a, b) }
+        }
+        if try call.hasLargeIntegers, let results = try exactly() { return results }
         let (a, b) = (try call[1].operand(), try call[2].operand())
-        return try call.give { try body(a, b) }
+        do { return try call.give { try body(a, b) } } catch let error as TensorError
+          where error.isBeyondIntegers
+        {
+          guard let results = try exactly() else { throw error }
+          return results
+        }
       }
     }
     func arithmetic(
@@ -221,7 +239,7 @@ extension Registry {
     arithmetic(.mul, .multiply) { try $0.multiplied(by: $1) }
     arithmetic(.idiv, .divide) { try $0.flooredQuotient($1) }
     arithmetic(.mod, .remainder) { try $0.subtracting($0.flooredQuotient($1).multiplied(by: $1)) }
-    operation(.unm, exact: { a, _ in try Integers([0], shape: []).combined(.subtract, a) }) { a, _ in
+    operation(.unm, exact: { a, _ in try a.negated() }) { a, _ in
       a.negated()
     }
     operation(.div) { try $0.divided(by: $1) }

@@ -45,7 +45,7 @@ extension Registry {
       "load_tensors",
       """
       The tensors of a safetensors file by name, or the one of a .npy file: floats as f32, integers of 64 bits as i64, \
-      shorter ones as i32 if they are below 2^24, else as i64. With `keep_dtype` BF16 stays what it is.
+      shorter ones as i32 if that holds them. With `keep_dtype` BF16 stays what it is.
       """,
       [
         Parameter("path", "string"),

@@ -134,6 +134,7 @@ extension Registry {
         parameters, returns: "Tensor", example: example
       ) { tensor, call in
         let value = try call.compute { try Tape.withoutRecording { try value(tensor, call) } }
+        try value.checkIntegers(name)
         try call.compute { try tensor.write(value) }
         return try call.return(tensor)
       }

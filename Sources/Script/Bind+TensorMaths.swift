@@ -120,10 +120,7 @@ extension Registry {
     func product(_ name: String, _ doc: String, _ example: String, rank: Int? = nil) {
       type.method(name, doc, [other], returns: "Tensor", example: example) { tensor, call in
         let other = try call[1].object(Tensor.self)
-        if let rank, tensor.rank != rank || other.rank != rank {
-          throw ScriptError(
-            "expected two tensors of \(rank) dimensions, got \(tensor.shape) and \(other.shape)")
-        }
+        try checkRanks(tensor.shape, other.shape, rank)
         return try call.give { try tensor.product(other) }
       }
     }
@@ -185,4 +182,10 @@ extension Registry {
       return try call.give { try Tensor.einsum(equation, operands) }
     }
   }
+}
+
+/// Throws if one of two factors has another number of dimensions than a product wants.
+func checkRanks(_ a: [Int], _ b: [Int], _ rank: Int?) throws {
+  guard let rank, a.count != rank || b.count != rank else { return }
+  throw ScriptError("expected two tensors of \(rank) dimensions, got \(a) and \(b)")
 }

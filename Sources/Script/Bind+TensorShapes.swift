@@ -312,7 +312,7 @@ extension Registry {
 }
 
 extension Call {
-  /// Ends the call with what `body` makes of a list of tensors, argument 1; of their places where they are 64-bit integers.
+  /// Ends the call with what `body` makes of a list of tensors, argument 1; of their places where there are integers beyond 2²⁴.
   fileprivate func joined(_ body: ([Tensor]) throws -> Tensor) throws -> Results {
     if let parts = try integerParts() {
       return try give { () throws -> Integers in try .arranged(parts, body) }
@@ -325,7 +325,7 @@ extension Call {
 
 extension Argument {
   /// Places for `gather`, the shape of its result, and whether they leave out the dimension that they belong to.
-  fileprivate func gatherPlaces(
+  func gatherPlaces(
     _ tensor: Tensor, _ dim: Int
   ) throws -> (places: [Int32], shape: [Int], isPerRow: Bool) {
     let (places, shape) = try places(size: tensor.shape[dim])

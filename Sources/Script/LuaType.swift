@@ -134,6 +134,26 @@ package final class LuaType<Object: LuaObject>: AnyLuaType {
     functions += other.functions.filter { $0.kind == .metamethod }
   }
 
+  /// A method that runs at once, and its body.
+  func immediateMethod(_ name: String) -> (NativeFunction, body: (Call) throws -> Results) {
+    guard let function = functions.first(where: { $0.kind == .method && $0.shortName == name }),
+      case .immediate(let body) = function.body
+    else { preconditionFailure("\(self.name) has no method '\(name)'") }
+    return (function, body)
+  }
+
+  /// Replaces a method's body by one around it.
+  func wrap(
+    _ name: String,
+    _ body: @escaping (Object, Call, _ plain: (Call) throws -> Results) throws -> Results
+  ) {
+    let (function, plain) = immediateMethod(name)
+    functions[functions.firstIndex { $0 === function }!] = NativeFunction(
+      function.name, kind: .method, function.parameters, returns: function.returns, doc: function.doc,
+      example: function.example,
+      body: .immediate { [unowned self] call in try body(call.receiver(self), call, plain) })
+  }
+
   /// Ends a call for a field of an object that this type adopts: gives the method, or the property's value.
   func field(_ name: String, _ call: Call) throws -> Results {
     switch functions.first(where: { $0.kind != .metamethod && $0.shortName == name }) {

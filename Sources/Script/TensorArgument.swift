@@ -44,7 +44,8 @@ extension Tensor {
 }
 
 extension Argument {
-  /// A tensor, or a number or boolean as one without dimensions. Whole numbers are written without a point.
+  /// A tensor, or a number or boolean as one without dimensions. Whole numbers are written without a point. Integers beyond
+  /// 2²⁴ are rounded to floats: what computes with them exactly asks for `integerOperand()` first.
   func operand() throws -> Tensor {
     if isInteger {
       let value = try integer()
@@ -53,6 +54,7 @@ extension Argument {
     // NaN is a number here, too.
     if isNumber { return Tensor(Float(lua_tonumberx(lua, index, nil))) }
     if lua_type(lua, index) == LUA_TBOOLEAN { return try Tensor(boolean() ? 1 : 0).converted(to: .bool) }
+    if let large = try largeIntegers() { return StoredTensor(large).floats() }
     guard let tensor = try ifObject(Tensor.self) else { throw mismatch("Tensor or number") }
     return tensor
   }
@@ -241,7 +243,7 @@ struct NestedList: LuaPushable {
     values =
       switch stored.elements {
       case .bf16: .numbers(stored.floats().values[...])
-      case .i64(let whole): .integers(whole[...])
+      case .integers(let whole, _): .integers(whole[...])
       }
   }
 

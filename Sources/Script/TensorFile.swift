@@ -31,7 +31,8 @@ enum TensorFile {
       case .stored(let stored):
         switch stored.elements {
         case .bf16: .bf16
-        case .i64: .i64
+        case .integers(_, .i64): .i64
+        case .integers(_, .i32): .i32
         }
       }
     }
@@ -141,7 +142,8 @@ enum TensorFile {
     case .stored(let stored):
       switch stored.elements {
       case .bf16(let halves): return halves.withUnsafeBytes { Array($0) }
-      case .i64(let whole): return whole.withUnsafeBytes { Array($0) }
+      case .integers(let whole, .i64): return whole.withUnsafeBytes { Array($0) }
+      case .integers(let whole, .i32): return whole.map(Int32.init).withUnsafeBytes { Array($0) }
       }
     }
     switch type {
@@ -186,9 +188,9 @@ enum TensorFile {
       default: nil
       }
     if let whole {
-      // What is too large for i32 here is i64.
-      let stored = StoredTensor(.i64(whole), shape: shape)
-      let isShort = type != .i64 && type != .u64
+      // Shorter integers are i32 if they fit, as those of 32 bits without sign need not.
+      let isShort = type != .i64 && type != .u64 && whole.allSatisfy { Int32(exactly: $0) != nil }
+      let stored = StoredTensor(Integers(whole, shape: shape, width: isShort ? .i32 : .i64))
       return if isShort, let narrow = try? stored.widened() { .tensor(narrow) } else { .stored(stored) }
     }
     let (floats, dtype): ([Float], DType) =

@@ -24,7 +24,7 @@ extension StoredTensor {
       shape: shape, kind: typeName, marks: typeName == "bf16" ? ", stored" : "", values: values
     ) {
       [elements] place in
-      if case .i64(let whole) = elements { "\(whole[place])" } else { digits(values[place]) }
+      if case .integers(let whole, _) = elements { "\(whole[place])" } else { digits(values[place]) }
     }.text
   }
 }

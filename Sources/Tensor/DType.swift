@@ -5,7 +5,7 @@
 public enum DType: String, CaseIterable, Sendable {
   /// Numbers. Only these have gradients.
   case f32
-  /// Whole numbers below 2²⁴, whatever their sign, which 32-bit floats hold exactly.
+  /// Whole numbers below 2²⁴, whatever their sign, which 32-bit floats hold exactly; `Integers` has larger ones.
   case i32
   /// False and true, as 0 and 1.
   case bool
@@ -48,9 +48,8 @@ extension Tensor {
     for i in 0..<x.count {
       let value = x.pointer[i]
       guard Swift.abs(value) <= DType.integerLimit, value == value.rounded() else {
-        throw TensorError(
-          "\(operation): \(value) is no whole number below 2^24, which is what i32 holds; "
-            + "use floor() or round() first, f32, or i64 for larger ones")
+        if value == value.rounded() { throw TensorError.beyondIntegers(operation, value) }
+        throw TensorError("\(operation): \(value) is no whole number; use floor() or round() first, or f32")
       }
     }
   }

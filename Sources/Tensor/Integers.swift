@@ -1,23 +1,55 @@
-// Arithmetic of 64-bit integers. Tensors compute with 32-bit floats, which stop being whole at 2²⁴; counts of tokens, places
-// in a corpus and hashes are larger.
+// Arithmetic of integers that 32-bit floats, which tensors compute with, do not hold: those stop being whole at 2²⁴; counts of
+// tokens, places in a corpus and hashes are larger.
 
-/// Whole numbers of 64 bits in an n-dimensional array. What is computed with them is exact: a result that does not fit
-/// is an error.
+/// Whole numbers in an n-dimensional array. What is computed with them is exact: a result that does not fit is an error.
 public struct Integers: Sendable {
+  /// How many bits an element may need. Results are as wide as the widest operand.
+  public enum Width: String, Sendable {
+    case i32, i64
+
+    /// The smaller one is i32.
+    static func widest(_ a: Width, _ b: Width) -> Width { a == .i64 || b == .i64 ? .i64 : .i32 }
+  }
+
   /// Sizes of the dimensions; empty for a scalar.
   public let shape: [Int]
   /// Elements in row-major order.
   public let values: [Int64]
+  /// The range of the elements. Arithmetic itself has 64 bits; see `checked()`.
+  public let width: Width
 
   /// - Precondition: There are as many values as the shape has places.
-  public init(_ values: [Int64], shape: [Int]) {
+  public init(_ values: [Int64], shape: [Int], width: Width = .i64) {
     precondition(shape.reduce(1, *) == values.count)
-    (self.values, self.shape) = (values, shape)
+    (self.values, self.shape, self.width) = (values, shape, width)
   }
 
   /// The elements of a tensor of integers or bools.
   public init(_ tensor: Tensor) {
-    self.init(tensor.values.map { Int64($0) }, shape: tensor.shape)
+    self.init(tensor.values.map { Int64($0) }, shape: tensor.shape, width: .i32)
+  }
+
+  /// The elements of a tensor of any type.
+  ///
+  /// - Throws: if one of them is not whole or needs more than 64 bits.
+  public init(whole tensor: Tensor, width: Width) throws(TensorError) {
+    let values = try tensor.values.map { value throws(TensorError) in
+      guard let number = Int64(exactly: value) else {
+        throw TensorError("\(value) is no whole number of 64 bits; use floor() or round() first")
+      }
+      return number
+    }
+    self.init(values, shape: tensor.shape, width: width)
+  }
+
+  /// These integers.
+  ///
+  /// - Throws: if one of them needs more bits than there are.
+  public func checked() throws(TensorError) -> Integers {
+    if width == .i32, let large = values.first(where: { Int32(exactly: $0) == nil }) {
+      throw TensorError("\(large) is more than the 32 bits of i32 hold; to(\"i64\") first")
+    }
+    return self
   }
 
   // MARK: Elementwise
@@ -66,7 +98,29 @@ public struct Integers: Sendable {
   }
 
   /// −1, 0 or 1 for each element.
-  public func signs() -> Integers { Integers(values.map { $0.signum() }, shape: shape) }
+  public func signs() -> Integers { Integers(values.map { $0.signum() }, shape: shape, width: width) }
+
+  /// Absolute values.
+  ///
+  /// - Throws: if one needs more than 64 bits.
+  public func magnitudes() throws(TensorError) -> Integers {
+    let magnitudes = try values.map { value throws(TensorError) in
+      guard value != .min else { throw TensorError("abs: \(value) has no absolute value of 64 bits") }
+      return Swift.abs(value)
+    }
+    return Integers(magnitudes, shape: shape, width: width)
+  }
+
+  /// The elements with their signs turned.
+  ///
+  /// - Throws: if one needs more than 64 bits.
+  public func negated() throws(TensorError) -> Integers {
+    let negatives = try values.map { value throws(TensorError) in
+      guard value != .min else { throw TensorError("-: \(value) has no negative of 64 bits") }
+      return -value
+    }
+    return Integers(negatives, shape: shape, width: width)
+  }
 
   /// Bools that say where the comparison holds; shapes are broadcast.
   public func compared(_ comparison: Comparison, _ other: Integers) throws(TensorError) -> Tensor {
@@ -83,6 +137,35 @@ public struct Integers: Sendable {
       return isTrue ? 1 : 0
     }
     return try Tensor(holds.values.map(Float.init), shape: holds.shape).typed(.bool)
+  }
+
+  /// The same for numbers with fractions, without rounding the integers. NaN differs from all.
+  public func compared(_ comparison: Comparison, floats: Tensor) throws(TensorError) -> Tensor {
+    let numbers = floats.values
+    let places = Integers(numbers.indices.map { Int64($0) }, shape: floats.shape)
+    let holds = try paired("comparison", places) { x, place throws(TensorError) in
+      let number = Double(numbers[Int(place)])
+      if number.isNaN { return comparison == .notEqual ? 1 : 0 }
+      let order = Self.order(x, number)
+      let isTrue =
+        switch comparison {
+        case .less: order < 0
+        case .lessOrEqual: order <= 0
+        case .equal: order == 0
+        case .notEqual: order != 0
+        case .greaterOrEqual: order >= 0
+        case .greater: order > 0
+        }
+      return isTrue ? 1 : 0
+    }
+    return try Tensor(holds.values.map(Float.init), shape: holds.shape).typed(.bool)
+  }
+
+  /// The sign of `x - y`.
+  private static func order(_ x: Int64, _ y: Double) -> Int {
+    guard let floor = Int64(exactly: y.rounded(.down)) else { return y > 0 ? -1 : 1 }
+    if x != floor { return x < floor ? -1 : 1 }
+    return y > y.rounded(.down) ? -1 : 0
   }
 
   private static func floored(_ x: Int64, _ y: Int64) -> (Int64, Bool) {
@@ -125,10 +208,10 @@ public struct Integers: Sendable {
     var result: [Int64] = []
     result.reserveCapacity(a.count)
     for i in a.indices { result.append(try body(a[i], b[i])) }
-    return Integers(result, shape: common)
+    return Integers(result, shape: common, width: .widest(width, other.width))
   }
 
-  private func expanded(to shape: [Int]) throws(TensorError) -> [Int64] {
+  func expanded(to shape: [Int]) throws(TensorError) -> [Int64] {
     if shape == self.shape { return values }
     if values.count == 1 { return Array(repeating: values[0], count: shape.reduce(1, *)) }
     return try rearranged { parts throws(TensorError) in try parts.expanded(to: shape) }.values
@@ -138,7 +221,7 @@ public struct Integers: Sendable {
 
   /// The elements where an operation that only moves elements takes them. It is applied to their places.
   func rearranged(_ body: (Tensor) throws(TensorError) -> Tensor) throws(TensorError) -> Integers {
-    try body(places()).taking(from: values)
+    try body(places()).taking(from: self)
   }
 
   /// The same for an operation that makes one tensor of the elements of several.
@@ -151,7 +234,9 @@ public struct Integers: Sendable {
       places.append(try part.places(from: start))
       start += part.values.count
     }
-    return try body(places).taking(from: parts.flatMap(\.values))
+    let all = parts.flatMap(\.values)
+    let width = parts.reduce(.i32) { Width.widest($0, $1.width) }
+    return try body(places).taking(from: Integers(all, shape: [all.count], width: width))
   }
 
   /// Integers that count this array's elements, to be moved in their place.
@@ -195,6 +280,18 @@ public struct Integers: Sendable {
     }
   }
 
+  /// The largest or smallest elements over dimensions.
+  ///
+  /// - Throws: if there are none.
+  public func extremes(dims: [Int], keepDim: Bool, largest: Bool) throws(TensorError) -> Integers {
+    try folded(dims, keepDim) { row throws(TensorError) in
+      guard let extreme = largest ? row.max() : row.min() else {
+        throw TensorError("\(largest ? "max" : "min"): there are no elements along dimensions of size 0")
+      }
+      return extreme
+    }
+  }
+
   private func folded(
     _ dims: [Int]?, _ keepDim: Bool, _ body: (ArraySlice<Int64>) throws(TensorError) -> Int64
   ) throws(TensorError) -> Integers {
@@ -208,7 +305,8 @@ public struct Integers: Sendable {
     for row in 0..<kept.reduce(1, *) {
       results.append(try body(rows.values[row * length..<(row + 1) * length]))
     }
-    return Integers(results, shape: keepDim ? shape.indices.map { dims.contains($0) ? 1 : shape[$0] } : kept)
+    return Integers(
+      results, shape: keepDim ? shape.indices.map { dims.contains($0) ? 1 : shape[$0] } : kept, width: width)
   }
 
   /// Sums of all elements along a dimension up to each place.
@@ -245,7 +343,7 @@ public struct Integers: Sendable {
     let step = Int64(shape[(dim + 1)...].reduce(1, *))
     let along = chosen.values.map { Float($0 / step % Int64(length)) }
     return (
-      Integers(chosen.values.map { values[Int($0)] }, shape: chosen.shape),
+      Integers(chosen.values.map { values[Int($0)] }, shape: chosen.shape, width: width),
       try Tensor(along, shape: chosen.shape).typed(.i32)
     )
   }
@@ -265,32 +363,20 @@ public struct Integers: Sendable {
     var resulting = shape
     resulting[dim] = count
     var result = [Int64](repeating: 0, count: resulting.reduce(1, *))
-    guard !result.isEmpty else { return Integers(result, shape: resulting) }
+    guard !result.isEmpty else { return Integers(result, shape: resulting, width: width) }
     for outer in 0..<shape[..<dim].reduce(1, *) {
       for inner in 0..<step {
         let row = try body((0..<length).map { values[(outer * length + $0) * step + inner] })
         for (i, value) in row.enumerated() { result[(outer * count + i) * step + inner] = value }
       }
     }
-    return Integers(result, shape: resulting)
+    return Integers(result, shape: resulting, width: width)
   }
 }
 
 extension Tensor {
-  /// The elements that lie at these places, counted from 0.
-  public func taking(from values: [Int64]) -> Integers {
-    Integers(self.values.map { values[Int($0)] }, shape: shape)
-  }
-}
-
-extension StoredTensor {
-  /// The elements, if they are 64-bit integers.
-  public var integers: Integers? {
-    if case .i64(let whole) = elements { Integers(whole, shape: shape) } else { nil }
-  }
-
-  /// Keeps 64-bit integers.
-  public convenience init(_ integers: Integers) {
-    self.init(.i64(integers.values), shape: integers.shape)
+  /// The elements that lie at these places, counted from 0 in row-major order.
+  public func taking(from integers: Integers) -> Integers {
+    Integers(values.map { integers.values[Int($0)] }, shape: shape, width: integers.width)
   }
 }

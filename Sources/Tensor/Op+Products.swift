@@ -3,7 +3,9 @@ import Kernels
 
 extension Tensor {
   /// The matrix product of the last two dimensions: (…, N, K) · (…, K, M) gives (…, N, M). Leading dimensions are
-  /// broadcast.
+  /// broadcast. That of integers is one of integers.
+  ///
+  /// - Throws: if the shapes do not fit, or sums of integers could leave 32-bit floats on the way.
   public func matmul(_ other: Tensor) throws(TensorError) -> Tensor {
     guard rank >= 2, other.rank >= 2, shape[rank - 1] == other.shape[other.rank - 2],
       let lead = broadcastShape(Array(shape.dropLast(2)), Array(other.shape.dropLast(2)))
@@ -12,8 +14,10 @@ extension Tensor {
     }
     let (N, M) = (shape[rank - 2], other.shape[other.rank - 1])
     try checkSize(lead + [N, M], of: Op.matmul.rawValue)
+    let dtype = DType.promoted(dtype, other.dtype).ofArithmetic
+    if dtype == .i32 { try Tensor.checkIntegerProduct([self, other], length: shape[rank - 1], "matmul") }
     let (a, b) = (MatrixStack(self, lead), MatrixStack(other, lead))
-    let result = Tensor(uninitialized: lead + [N, M])
+    let result = Tensor(uninitialized: lead + [N, M]).typed(dtype)
     let c = MatrixStack(result, lead)
     for i in 0..<c.count { BLAS.multiply(a[i], b[i], into: c[i]) }
     return result.recorded(.matmul, [self, other]) { dy in
@@ -29,6 +33,16 @@ extension Tensor {
       accumulate(self) { i, target in BLAS.multiply(dy[i], b[i].transposed, into: target, beta: 1) }
       accumulate(other) { i, target in BLAS.multiply(a[i].transposed, dy[i], into: target, beta: 1) }
     }
+  }
+
+  /// Throws if sums of so many products of these integers could be rounded on the way.
+  static func checkIntegerProduct(
+    _ factors: [Tensor], length: Int, _ operation: String
+  ) throws(TensorError) {
+    let bound = factors.reduce(Double(length)) { bound, factor in
+      bound * Double(factor.values.lazy.map { Swift.abs($0) }.max() ?? 0)
+    }
+    if bound > Double(DType.integerLimit) { throw TensorError.beyondIntegers(operation, Float(bound)) }
   }
 
   /// e^x / Σ e^x along `dim`.

@@ -1,14 +1,14 @@
-// Tensors of other types than those of 32-bit floats: bfloat16 for its size, 64-bit integers for their exactness.
+// Tensors of other types than those of 32-bit floats: bfloat16 for its size, integers beyond 2²⁴ for their exactness.
 import Kernels
 
-/// An n-dimensional array of a type that `Tensor` does not have. Its elements never change; `Integers` computes with 64-bit
-/// integers, and everything else is computed with `widened()`.
+/// An n-dimensional array of a type that `Tensor` does not have. Its elements never change; `Integers` computes with
+/// integers, and everything else is computed with `widened()` or `floats()`.
 public final class StoredTensor: Sendable {
   /// Elements in row-major order.
   public enum Elements: Sendable {
     /// Upper halves of 32-bit floats.
     case bf16([UInt16])
-    case i64([Int64])
+    case integers([Int64], Integers.Width)
   }
 
   /// Sizes of the dimensions; empty for a scalar.
@@ -33,26 +33,25 @@ public final class StoredTensor: Sendable {
     self.init(.bf16(halves), shape: tensor.shape)
   }
 
-  /// Whole numbers of 64 bits.
-  ///
-  /// - Throws: if a number is not whole or too large.
-  public convenience init(i64 tensor: Tensor) throws(TensorError) {
-    var whole: [Int64] = []
-    for value in tensor.values {
-      guard let number = Int64(exactly: value) else {
-        throw TensorError(
-          "to: \(value) is no whole number of 64 bits, which is what i64 holds; use floor() or round() first")
-      }
-      whole.append(number)
+  /// Keeps integers.
+  public convenience init(_ integers: Integers) {
+    self.init(.integers(integers.values, integers.width), shape: integers.shape)
+  }
+
+  /// The elements, if they are integers.
+  public var integers: Integers? {
+    if case .integers(let whole, let width) = elements {
+      Integers(whole, shape: shape, width: width)
+    } else {
+      nil
     }
-    self.init(.i64(whole), shape: tensor.shape)
   }
 
   /// Number of elements.
   public var count: Int {
     switch elements {
     case .bf16(let halves): halves.count
-    case .i64(let whole): whole.count
+    case .integers(let whole, _): whole.count
     }
   }
 
@@ -60,15 +59,15 @@ public final class StoredTensor: Sendable {
   public var byteCount: Int {
     switch elements {
     case .bf16: 2 * count
-    case .i64: 8 * count
+    case .integers: 8 * count
     }
   }
 
-  /// `bf16` or `i64`.
+  /// `bf16`, `i32` or `i64`.
   public var typeName: String {
     switch elements {
     case .bf16: "bf16"
-    case .i64: "i64"
+    case .integers(_, let width): width.rawValue
     }
   }
 
@@ -77,24 +76,20 @@ public final class StoredTensor: Sendable {
     let result = Tensor(uninitialized: shape)
     switch elements {
     case .bf16(let halves): BFloat16Kernels.expand(halves, into: result.pointer, count)
-    case .i64(let whole): for (i, value) in whole.enumerated() { result.pointer[i] = Float(value) }
+    case .integers(let whole, _): for (i, value) in whole.enumerated() { result.pointer[i] = Float(value) }
     }
     return result
   }
 
-  /// The elements as arithmetic has them, exactly: f32 from bfloat16, i32 from 64-bit integers.
+  /// The elements as `Tensor` has them, exactly: f32 from bfloat16, i32 from integers.
   ///
   /// - Throws: if an integer is too large for that.
   public func widened() throws(TensorError) -> Tensor {
-    if case .i64(let whole) = elements {
-      let limit = Int64(DType.integerLimit)
-      if let large = whole.first(where: { $0 > limit || $0 < -limit }) {
-        throw TensorError(
-          "\(large) is beyond 2^24, too large for this operation and for i32; to(\"f32\") "
-            + "rounds it")
-      }
-      return floats().typed(.i32)
+    guard case .integers(let whole, _) = elements else { return floats() }
+    let limit = Int64(DType.integerLimit)
+    if let large = whole.first(where: { $0 > limit || $0 < -limit }) {
+      throw TensorError("\(large) is beyond 2^24, too large for this operation; to(\"f32\") rounds it")
     }
-    return floats()
+    return floats().typed(.i32)
   }
 }

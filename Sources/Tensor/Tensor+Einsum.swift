@@ -6,8 +6,14 @@ extension Tensor {
   ///
   /// A letter that stands twice in one operand means its diagonal. `...` stands for leading dimensions, which are
   /// broadcast. Without `->`, the result has the letters that stand once, in alphabetical order, after the `...`.
+  ///
+  /// - Throws: if the equation does not fit the operands, or sums of integers could leave 32-bit floats on the way.
   public static func einsum(_ equation: String, _ operands: [Tensor]) throws(TensorError) -> Tensor {
     let plan = try Equation(equation, operands)
+    if operands.allSatisfy({ $0.dtype != .f32 }) {
+      let length = plan.sizes.reduce(1) { plan.output.contains($1.key) ? $0 : $0 * $1.value }
+      try checkIntegerProduct(operands, length: length, "einsum")
+    }
     var terms: [Term] = []
     for (operand, labels) in zip(operands, plan.inputs) {
       terms.append(try Term(tensor: operand, labels: labels).withoutRepeats().expanded(to: plan.sizes))

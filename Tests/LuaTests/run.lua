@@ -16,7 +16,7 @@ local with_stand_in = {
 }
 local with_engine = {
   "autograd", "complete", "engine", "errors", "guard", "help", "losses", "nn", "objective", "pool", "repl", "resume", "show", "stream",
-  "stubs", "tensor_goldens", "tensor_misuse", "tensor_properties", "tensor_stored", "tensor_integers",
+  "stubs", "tensor_goldens", "tensor_misuse", "tensor_properties", "tensor_stored", "tensor_i32", "tensor_integers",
 }
 
 local passed, failures = 0, {}

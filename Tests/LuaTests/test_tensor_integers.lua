@@ -108,16 +108,14 @@ function tests.what_does_not_fit_is_an_error()
   local t = mid.tensor({ math.maxinteger, math.mininteger }, "i64")
   check.raises(function() return t + 1 end, "9223372036854775807 and 1 give more than 64 bits hold")
   check.raises(function() return t * 2 end, "more than 64 bits")
-  check.raises(function() return -t end, "more than 64 bits")
-  check.raises(function() return t:abs() end, "more than 64 bits")
+  check.raises(function() return -t end, "no negative of 64 bits")
+  check.raises(function() return t:abs() end, "no absolute value of 64 bits")
   check.raises(function() return t // -1 end, "more than 64 bits")
   check.raises(function() return mid.tensor({ math.maxinteger, 1 }, "i64"):sum() end, "sum: ", "64 bits")
   check.raises(function() return mid.tensor({ 1 << 62, 1 << 62 }, "i64"):cumsum() end, "cumsum: ")
   check.raises(function() return t // 0 end, "divided by 0")
   check.raises(function() return t % 0 end, "divided by 0")
   check.raises(function() return t + mid.tensor({ 1, 2, 3 }, "i64") end, "[2] and [3]")
-  check.raises(function() return t:mean() end, "beyond 2^24")
-  check.raises(function() return mid.tensor({ 1 << 23, 1 << 23, 1 }, "i32"):sum() end, "i64 for larger ones")
 end
 
 local comparisons = {
@@ -279,7 +277,7 @@ function tests.products_and_triangles()
   is_i64(mid.tensor({ math.maxinteger, 5, -7 }, "i64"):sum(), math.maxinteger - 2)
 end
 
--- 32-bit integers of files that i32 has no room for are not rounded.
+-- Integers of files are not rounded, whatever their size.
 function tests.integers_of_files_are_exact()
   local path = require("support.scratch").path() .. ".npy"
   local function stored(descriptor, format, numbers)
@@ -290,7 +288,7 @@ function tests.integers_of_files_are_exact()
     for _, number in ipairs(numbers) do file:write(string.pack(format, number)) end
   end
   for _, case in ipairs {
-    { "<i4", "<i4", { (1 << 24) + 1, -5 }, "i64" }, { "<i4", "<i4", { 7, -5 }, "i32" },
+    { "<i4", "<i4", { (1 << 24) + 1, -5 }, "i32" }, { "<i4", "<i4", { 7, -5 }, "i32" },
     { "<u4", "<I4", { (1 << 32) - 1 }, "i64" }, { "<i8", "<i8", { 7 }, "i64" }, { "|u1", "B", { 255 }, "i32" },
   } do
     stored(case[1], case[2], case[3])

@@ -257,7 +257,7 @@ function mid.zeros(shape, dtype) end
 ---@return Tensor
 function mid.ones(shape, dtype) end
 
---- A tensor of one value; whole numbers make integers only with the dtype i32.
+--- A tensor of one value; whole numbers make integers only with the dtype i32 or i64.
 ---
 ---     z = mid.full({ 2, 3 }, 0.5)
 ---@param shape integer|integer[] sizes; a number for a vector
@@ -357,7 +357,7 @@ function mid.stack(tensors, dim) end
 ---@param options? mid.save_tensors.options
 function mid.save_tensors(path, tensors, options) end
 
---- The tensors of a safetensors file by name, or the one of a .npy file: floats as f32, integers of 64 bits as i64, shorter ones as i32 if they are below 2^24, else as i64. With `keep_dtype` BF16 stays what it is.
+--- The tensors of a safetensors file by name, or the one of a .npy file: floats as f32, integers of 64 bits as i64, shorter ones as i32 if that holds them. With `keep_dtype` BF16 stays what it is.
 ---
 ---     mid.save_tensors(scratch .. "/a.safetensors", { w = t }); w = mid.load_tensors(scratch .. "/a.safetensors").w
 ---@param path string

@@ -122,7 +122,7 @@ local Rotary = {}
 
 ---@class Tensor
 ---@field shape integer[] Sizes of the dimensions; empty for a scalar.
----@field dtype string What the elements are: f32, i32 (whole, below 2^24), or bool.
+---@field dtype string What the elements are: f32, i32, or bool.
 ---@field rank integer The number of dimensions.
 ---@field count integer The number of elements.
 ---@field grad Tensor? The gradient that `backward` added up; nil if there is none. Can be set to nil.
@@ -149,7 +149,7 @@ function Tensor:item() end
 ---@return number|boolean|table
 function Tensor:tolist() end
 
---- The same values as another type: i32 wants whole numbers (see floor and round) below 2^24, i64 of any size; bool says what is not 0. Only f32 has gradients. bf16 (half the memory, rounded) is for keeping: operations read it as f32. Nothing changes bf16 and i64 in place.
+--- The same values as another type: i32 and i64 want whole numbers (see floor and round), bool says what is not 0. Only f32 has gradients. bf16 (half the memory, rounded) is for keeping: operations read it as f32. Nothing changes bf16, i64 and integers beyond 2^24 in place.
 ---
 ---     n = t:round():to "i32"
 ---@param dtype string f32, i32, bool, bf16 or i64
@@ -889,13 +889,13 @@ function Tensor:pack(dtype) end
 
 ---@class StoredTensor: Tensor
 ---@field shape integer[] Sizes of its dimensions; empty for one element.
----@field dtype string What the elements are: bf16 or i64.
+---@field dtype string What the elements are: bf16, i32 or i64.
 ---@field count integer How many elements there are.
 ---@field requires_grad boolean False: only f32 has gradients.
 ---@field bytes integer Memory that the elements take.
 local StoredTensor = {}
 
---- The same values as another type; see Tensor's `to`. Integers beyond 2^24 are rounded by f32.
+--- The same values as another type; see Tensor's `to`. f32 rounds integers beyond 2^24.
 ---
 ---     h = mid.ones({ 2, 3 }, "bf16"):to "f32"
 ---@param dtype string f32, i32, bool, bf16 or i64
@@ -1122,11 +1122,226 @@ function StoredTensor:round() end
 ---@return Tensor
 function StoredTensor:detach() end
 
+--- e to the power of each element.
+---
+---     u = t:exp()
+---@return Tensor
+function StoredTensor:exp() end
+
+--- e^x − 1 for each element, exact near 0.
+---
+---     u = t:expm1()
+---@return Tensor
+function StoredTensor:expm1() end
+
+--- The natural logarithm of each element.
+---
+---     u = t:log()
+---@return Tensor
+function StoredTensor:log() end
+
+--- log(1 + x) for each element, exact near 0.
+---
+---     u = t:log1p()
+---@return Tensor
+function StoredTensor:log1p() end
+
+--- The square root of each element.
+---
+---     u = t:sqrt()
+---@return Tensor
+function StoredTensor:sqrt() end
+
+--- 1 / √x for each element.
+---
+---     u = t:rsqrt()
+---@return Tensor
+function StoredTensor:rsqrt() end
+
+--- 1 / x for each element.
+---
+---     u = t:reciprocal()
+---@return Tensor
+function StoredTensor:reciprocal() end
+
+--- The sine of each element, an angle in radians.
+---
+---     u = t:sin()
+---@return Tensor
+function StoredTensor:sin() end
+
+--- The cosine of each element, an angle in radians.
+---
+---     u = t:cos()
+---@return Tensor
+function StoredTensor:cos() end
+
+--- The hyperbolic tangent of each element.
+---
+---     u = t:tanh()
+---@return Tensor
+function StoredTensor:tanh() end
+
+--- The error function of each element.
+---
+---     u = t:erf()
+---@return Tensor
+function StoredTensor:erf() end
+
+--- 1 / (1 + e^-x) for each element.
+---
+---     u = t:sigmoid()
+---@return Tensor
+function StoredTensor:sigmoid() end
+
+--- x · sigmoid(x) for each element.
+---
+---     u = t:silu()
+---@return Tensor
+function StoredTensor:silu() end
+
+--- log(1 + e^x) for each element, without overflow.
+---
+---     u = t:softplus()
+---@return Tensor
+function StoredTensor:softplus() end
+
+--- log sigmoid(x) for each element, without overflow.
+---
+---     u = t:logsigmoid()
+---@return Tensor
+function StoredTensor:logsigmoid() end
+
+--- x · Φ(x) for each element, with the normal distribution's Φ or its approximation by tanh.
+---
+---     u = t:gelu(true)
+---@param approximate? boolean
+---@return Tensor
+function StoredTensor:gelu(approximate) end
+
+--- Whether shapes are equal and values differ by at most `atol + rtol · |other|`. NaN equals NaN.
+---
+---     assert(t:allclose(t + 1e-9))
+---@param other Tensor|number
+---@param rtol? number
+---@param atol? number
+---@return boolean
+function StoredTensor:allclose(other, rtol, atol) end
+
+--- x · weightᵀ + bias over the last dimension: (…, K) with a weight (M, K), perhaps packed, and a bias (M) → (…, M).
+---
+---     y = t:linear(mid.ones { 3, 2 })
+---@param weight Tensor|Packed
+---@param bias? Tensor
+---@return Tensor
+function StoredTensor:linear(weight, bias) end
+
+--- weight · x / √(mean(x²) + epsilon) over the last dimension (arXiv:1910.07467).
+---
+---     y = t:rms_norm(mid.ones(2))
+---@param weight Tensor (C)
+---@param epsilon? number
+---@return Tensor
+function StoredTensor:rms_norm(weight, epsilon) end
+
+--- silu(x) · up (arXiv:2002.05202).
+---
+---     y = t:swiglu(t)
+---@param up Tensor
+---@return Tensor
+function StoredTensor:swiglu(up) end
+
+--- log Σ e^x, without overflow.
+---
+---     print(t:logsumexp(), t:logsumexp(1))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:logsumexp(dim, keepdim) end
+
+--- Variances Σ (x − mean)² / (n − correction); NaN where n ≤ correction.
+---
+---     print(t:var(2, true, 0))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@param correction? number what is taken off the count: 1 for samples, 0 for all there is
+---@return Tensor
+function StoredTensor:var(dim, keepdim, correction) end
+
+--- Standard deviations, the roots of `var`; the derivative at 0 is taken to be 0.
+---
+---     print(t:std(2, true, 0))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@param correction? number what is taken off the count: 1 for samples, 0 for all there is
+---@return Tensor
+function StoredTensor:std(dim, keepdim, correction) end
+
+--- (Σ |x|^p)^(1/p); the largest |x| for p = math.huge. The derivative at 0 is taken to be 0.
+---
+---     print(t:norm(), t:norm(1, 2))
+---@param p? number
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:norm(p, dim, keepdim) end
+
+--- e^x / Σ e^x along a dimension, by default the last.
+---
+---     p = t:softmax(1)
+---@param dim? integer
+---@return Tensor
+function StoredTensor:softmax(dim) end
+
+--- x - log Σ e^x along a dimension, by default the last.
+---
+---     p = t:log_softmax(1)
+---@param dim? integer
+---@return Tensor
+function StoredTensor:log_softmax(dim) end
+
+--- The value below which the share `q` of the elements lies, interpolated linearly: of all elements, or along a dimension. For a list of shares there is one more dimension, the first.
+---
+---     median = t:quantile(0.5)
+---@param q number|number[] from 0 to 1
+---@param dim? integer which dimension goes away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:quantile(q, dim, keepdim) end
+
+--- `count` places drawn from each row of weights, which need not add up to 1, with replacement: (…, V) → (…, count).
+---
+---     tokens = t:softmax():multinomial(1, mid.generator(1))
+---@param count integer
+---@param generator Generator|integer or a seed
+---@return Tensor
+function StoredTensor:multinomial(count, generator) end
+
+--- Each element 0 with probability p, else divided by 1 − p.
+---
+---     u = t:dropout(0.1, mid.generator(1))
+---@param p number
+---@param generator Generator|integer or a seed
+---@return Tensor
+function StoredTensor:dropout(p, generator) end
+
 --- -1, 0 or 1 for each element; NaN stays NaN. Without gradient.
 ---
 ---     u = t:sign()
 ---@return Tensor
 function StoredTensor:sign() end
+
+--- The absolute value of each element; its derivative at 0 is 0.
+---
+---     u = t:abs()
+---@return Tensor
+function StoredTensor:abs() end
+
+--- The larger of each element and 0; its derivative at 0 is 0.
+---
+---     u = t:relu()
+---@return Tensor
+function StoredTensor:relu() end
 
 --- Each element times itself.
 ---
@@ -1205,12 +1420,6 @@ function StoredTensor:maximum(other) end
 ---@return Tensor
 function StoredTensor:pow(other) end
 
---- The absolute value of each element; its derivative at 0 is 0.
----
----     u = t:abs()
----@return Tensor
-function StoredTensor:abs() end
-
 --- Its own elements where `condition` holds, elsewhere those of `other`. Shapes are broadcast.
 ---
 ---     positive = t:where(t:gt(0), 0)
@@ -1226,6 +1435,43 @@ function StoredTensor:where(condition, other) end
 ---@param value Tensor|number
 ---@return Tensor
 function StoredTensor:masked_fill(mask, value) end
+
+--- The matrix product (…, N, K) · (…, K, M) → (…, N, M), leading dimensions broadcast. A vector is a row on the left and a column on the right.
+---
+---     y = t:matmul(t:transpose())
+---@param other Tensor
+---@return Tensor
+function StoredTensor:matmul(other) end
+
+--- The product of two matrices, (N, K) · (K, M) → (N, M).
+---
+---     y = t:mm(t)
+---@param other Tensor
+---@return Tensor
+function StoredTensor:mm(other) end
+
+--- The products of two stacks of matrices, (B, N, K) · (B, K, M) → (B, N, M).
+---
+---     y = mid.ones { 2, 3, 4 }:bmm(mid.ones { 2, 4, 5 })
+---@param other Tensor
+---@return Tensor
+function StoredTensor:bmm(other) end
+
+--- The sum of the products of two vectors' elements.
+---
+---     y = t[1]:dot(t[2])
+---@param other Tensor
+---@return Tensor
+function StoredTensor:dot(other) end
+
+--- This tensor plus the elements of `source` at the places that `gather` would take them from; those for one place add up.
+---
+---     counts = mid.zeros(3):scatter_add(1, { 1, 3, 3 }, mid.ones(3))
+---@param dim integer
+---@param places table|Tensor lists, or a tensor of integers, of the shape of `source`
+---@param source Tensor
+---@return Tensor
+function StoredTensor:scatter_add(dim, places, source) end
 
 --- Sums; how many hold, of bools.
 ---
@@ -1249,6 +1495,14 @@ function StoredTensor:prod(dim, keepdim) end
 ---@param dim? integer
 ---@return Tensor
 function StoredTensor:cumsum(dim) end
+
+--- Means; NaN of nothing.
+---
+---     print(t:mean(), t:mean(1))
+---@param dim? integer|integer[] which dimensions go away; all of them without it
+---@param keepdim? boolean keep them with size 1
+---@return Tensor
+function StoredTensor:mean(dim, keepdim) end
 
 --- The largest elements. Along one dimension also their places there, and the first of equal ones has the gradient; of all elements equal ones share it. NaN counts as largest.
 ---
