@@ -118,7 +118,7 @@ public final class CausalLM: @unchecked Sendable {
   }
 
   /// This network with its matrices in another format, for sampling: it shares everything else, and packs a matrix
-  /// anew when the original was trained since. Matrices that are packed already stay as they are.
+  /// anew when the original was trained since. Matrices in integer blocks stay as they are.
   ///
   /// - Parameter activations: whether products round their inputs. Such a network gives no gradients.
   /// - Throws: if inputs are to be rounded and no matrix is stored in blocks that can be multiplied with those.
@@ -129,12 +129,13 @@ public final class CausalLM: @unchecked Sendable {
     if let known = shadows.withLock({ $0[kind] }) { return known }
     var packed: [String: Weight] = [:]
     for (name, weight) in weights {
-      guard format != .f32, format.holds(weight.shape), weight.format == .f32, let tensor = weight.tensor
-      else {
+      let isFloat = [.f32, .bf16, .f16].contains(weight.format)
+      guard format != .f32, format != weight.format, isFloat, format.holds(weight.shape) else {
         packed[name] = weight
         continue
       }
-      packed[name] = try Weight(master: tensor, format: format)
+      packed[name] =
+        try weight.tensor.map { try Weight(master: $0, format: format) } ?? weight.copy(as: format)
     }
     let copy = try CausalLM(config: config, weights: packed, adapters: adapters, activations: activations)
     if activations == .int8, copy.network.integers.isEmpty {

@@ -9,6 +9,8 @@ extension Forest {
     package fileprivate(set) var rows: [(own: Int, whole: Int)] = []
     /// For each of the part's rows, its row in the whole.
     package fileprivate(set) var origins: [Int32] = []
+    /// The numbers of its segments, by those in the whole.
+    fileprivate var numbers: [Int: Int] = [:]
   }
 
   /// The longest way from a root to an end, in rows: no part can be smaller.
@@ -41,6 +43,16 @@ extension Forest {
     return parts
   }
 
+  /// Some segments and what comes before them, without what none of them needs; and their numbers there.
+  func pruned(to segments: [Int]) throws(ModelError) -> (forest: Forest, segments: [Int]) {
+    var needed: [Int: Int] = [:]
+    for step in segments.flatMap(lineage) {
+      needed[step.number] = max(step.rows, needed[step.number, default: 0])
+    }
+    let part = try part(own: [], needed: needed)
+    return (part.forest, segments.map { part.numbers[$0]! })
+  }
+
   /// A segment and its ancestors, and how many rows of each lie on the way to its end.
   private func lineage(of number: Int) -> [(number: Int, rows: Int)] {
     var path = [(number: number, rows: segments[number].rows.count)]
@@ -54,12 +66,11 @@ extension Forest {
 
   private func part(own: Set<Int>, needed: [Int: Int]) throws(ModelError) -> Part {
     var part = Part()
-    var numbers: [Int: Int] = [:]
     for (number, count) in needed.sorted(by: { $0.key < $1.key }) {
       let segment = segments[number]
       let (start, rows) = (part.forest.count, segment.rows.prefix(count))
-      numbers[number] = try part.forest.add(
-        Array(tokens[rows]), parent: segment.parent.map { numbers[$0]! },
+      part.numbers[number] = try part.forest.add(
+        Array(tokens[rows]), parent: segment.parent.map { part.numbers[$0]! },
         offset: segment.parent == nil ? nil : segment.offset, temperature: segment.temperature,
         isScored: own.contains(number))
       part.origins += rows.map { Int32($0) }

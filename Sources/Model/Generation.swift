@@ -22,23 +22,40 @@ extension CausalLM {
   ///   - segments: numbers of segments to go on from; each has at least one token in its branch.
   ///   - stopIDs: tokens that end a completion.
   ///   - cache: how keys and values are kept: in 32 bits, or in bfloat16, which takes half the memory and rounds them.
+  ///   - cacheMemory: bytes of keys and values at most; by default most of what is free. Completions that find no room
+  ///     wait until others have ended.
   ///   - isFinished: called after each token with the prompt's index and the tokens so far; true ends a completion.
   /// - Returns: for each segment its completions.
+  /// - Throws: if there is no room for a single completion.
   public func generate(
     _ forest: Forest, from segments: [Int], count: Int, maxTokens: Int, options: SamplingOptions,
-    stopIDs: Set<Int32>, cache: CacheStorage = .f32,
+    stopIDs: Set<Int32>, cache: CacheStorage = .f32, cacheMemory: Int? = nil,
     isFinished: (_ prompt: Int, _ ids: [Int32]) -> Bool = { _, _ in false }
   ) throws -> [[Completion]] {
     try options.validate()
-    guard count > 0, maxTokens > 0 else {
+    let most = 1 << 20
+    guard count > 0, maxTokens > 0, count <= most / max(1, segments.count) else {
       throw ModelError(
-        "generate: expected at least one completion of at least one token, got \(count) of \(maxTokens)")
+        "generate: expected one completion of a token or more, and at most \(most) completions in all, got \(count) of "
+          + "\(maxTokens) tokens for each of \(segments.count) prompts")
     }
-    guard !segments.isEmpty else { return [] }
-    return try Tape.withoutRecording {
-      var decoder = try Decoder(self, forest, segments, count: count, maxTokens: maxTokens, cache: cache)
-      return try decoder.run(Sampler(options: options), stopIDs: stopIDs, isFinished: isFinished)
+    for number in segments where !forest.segments.indices.contains(number) {
+      throw ModelError(
+        "generate: there is no segment \(number + 1); the batch has \(forest.segments.count)")
     }
+    let sampler = Sampler(options: options)
+    var results = segments.map { _ in Array(repeating: Completion(), count: count) }
+    var waiting = segments.indices.flatMap { prompt in (0..<count).map { (prompt: prompt, sample: $0) } }
+    try Tape.withoutRecording {
+      while !waiting.isEmpty {
+        var decoder = try Decoder(
+          self, forest, segments, waiting, maxTokens: maxTokens, cache: cache,
+          cacheMemory: cacheMemory ?? ModelConfig.cacheMemory(of: BufferPool.shared.availableMemory))
+        try decoder.run(sampler, stopIDs: stopIDs, isFinished: isFinished) { results[$0][$1] = $2 }
+        waiting = decoder.waiting
+      }
+    }
+    return results
   }
 }
 
@@ -48,34 +65,43 @@ private struct Decoder {
   private struct Branch {
     let prompt: Int
     let sample: Int
-    /// Position of its first token, its first row in the cache, and the rows reserved there.
+    /// Position of its first token, and how many there can be.
     let position: Int
-    let firstRow: Int
-    let room: Int
+    let most: Int
+    /// Its first row in the cache.
+    var firstRow = 0
     var completion = Completion()
   }
 
   private let model: CausalLM
   /// Rows before each prompt's continuations.
-  private let spans: [[AttentionPlan.Span]]
-  /// First the rows of the forest, then those reserved for each branch.
+  private var spans: [Int: [AttentionPlan.Span]] = [:]
+  /// First the rows of the forest, then `room` rows for each branch.
   private let cache: KeyValueCache
+  private let prefixRows: Int
+  private var writtenPrefixRows = 0
+  private var room: Int
+  private let maxRows: Int
   private var live: [Branch] = []
-  private var finished: [[Completion]]
+  /// Continuations that there was no room for, to be sampled from their beginning once the others are done.
+  private(set) var waiting: [(prompt: Int, sample: Int)] = []
   /// Final hidden states that the next token of every live branch is drawn from, and the row of each branch in them.
   private var hidden: Tensor
   private var hiddenRows: [Int] = []
 
   init(
-    _ model: CausalLM, _ forest: Forest, _ segments: [Int], count: Int, maxTokens: Int, cache: CacheStorage
+    _ model: CausalLM, _ whole: Forest, _ prompts: [Int], _ samples: [(prompt: Int, sample: Int)],
+    maxTokens: Int,
+    cache: CacheStorage, cacheMemory: Int
   ) throws {
     self.model = model
-    var (spans, lastRows, rows, bytes) = ([[AttentionPlan.Span]](), [Int32](), forest.count, 0.0)
-    for (prompt, number) in segments.enumerated() {
-      guard forest.segments.indices.contains(number) else {
-        throw ModelError(
-          "generate: there is no segment \(number + 1); the batch has \(forest.segments.count)")
-      }
+    let wanted = Array(Set(samples.map(\.prompt))).sorted()
+    let (forest, segments) = try whole.pruned(to: wanted.map { prompts[$0] })
+    let rowBytes = model.config.cacheBytesPerToken(cache)
+    (prefixRows, maxRows) = (forest.count, cacheMemory / rowBytes)
+    var ends: [Int: (position: Int, most: Int, hiddenRow: Int)] = [:]
+    var lastRows: [Int32] = []
+    for (prompt, number) in zip(wanted, segments) {
       let segment = forest.segments[number]
       let before = forest.spans(before: number, offset: segment.rows.count)
       guard let last = before.last else {
@@ -83,52 +109,74 @@ private struct Decoder {
           "generate: the prompt is empty; give at least one token (the tokenizer's bos_id will do)")
       }
       let position = segment.position + segment.rows.count
-      let room = min(maxTokens, model.config.maxPositionEmbeddings - position)
-      guard room > 0 else {
+      let most = min(maxTokens, model.config.maxPositionEmbeddings - position)
+      guard most > 0 else {
         throw ModelError(
           "generate: a prompt of \(position) tokens leaves no room in a context of \(model.config.maxPositionEmbeddings)"
         )
       }
-      bytes += Double(count) * Double(room) * Double(model.config.cacheBytesPerToken(cache))
-      guard bytes <= Double(BufferPool.physicalMemory) else {
-        throw ModelError(
-          "generate: \(count) completions of up to \(room) tokens would take \(Int(min(bytes, 1e18) / 1e9)) GB of cache; this "
-            + "machine has \(BufferPool.physicalMemory / 1_000_000_000) GB. Take fewer at a time")
-      }
-      spans.append(before)
+      try model.config.requireCache(cache, before: position, completion: most, memory: cacheMemory)
+      spans[prompt] = before
+      ends[prompt] = (position, most, lastRows.count)
       lastRows.append(Int32(last.start + last.count - 1))
-      for sample in 0..<count {
-        live.append(Branch(prompt: prompt, sample: sample, position: position, firstRow: rows, room: room))
-        hiddenRows.append(prompt)
-        rows += room
-      }
     }
-    self.spans = spans
-    finished = segments.map { _ in Array(repeating: Completion(), count: count) }
-    let store = KeyValueCache(model.config, rows: rows, storage: cache)
-    self.cache = store
+    live = samples.map { prompt, sample in
+      Branch(prompt: prompt, sample: sample, position: ends[prompt]!.position, most: ends[prompt]!.most)
+    }
+    room = min(Self.firstRoom, live.lazy.map(\.most).max()!)
+    self.cache = KeyValueCache(model.config, rows: 0, storage: cache)
+    hidden = Tensor(uninitialized: [0])
+    layOut()
+    let store = self.cache
+    hiddenRows = live.map { ends[$0.prompt]!.hiddenRow }
     let (plan, shape) = (forest.attentionPlan, model.attentionShape)
     let all = try model.forward(forest.tokens, positions: forest.positions) { layer, q, k, v in
       store.write(layer, k, v, firstRow: 0)
       return try Tensor.attention(q, k, v, plan: plan, shape: shape)
     }
+    writtenPrefixRows = prefixRows
     hidden = try all.embedding(lastRows)
   }
 
+  /// Rows that each branch gets at first. When they are full there are twice as many.
+  private static let firstRoom = 64
+
+  /// Lays the branches out with room for each. Where memory ends the last ones have to wait; one stays in any case.
+  private mutating func layOut() {
+    let kept = max(1, min(live.count, (maxRows - prefixRows) / room))
+    waiting = live[kept...].map { ($0.prompt, $0.sample) } + waiting
+    live.removeSubrange(kept...)
+    let moves = live.indices.map { index in
+      let (written, first) = (max(0, live[index].completion.ids.count - 1), live[index].firstRow)
+      live[index].firstRow = prefixRows + index * room
+      return (rows: first..<first + written, to: live[index].firstRow)
+    }
+    cache.move([(0..<writtenPrefixRows, 0)] + moves, rows: prefixRows + live.count * room)
+  }
+
+  /// Makes twice the room for every branch, or little more where memory has no place for that.
+  private mutating func grow() {
+    let double = min(2 * room, live.lazy.map(\.most).max()!)
+    room = prefixRows + live.count * double <= maxRows ? double : min(room + Self.firstRoom, double)
+    layOut()
+  }
+
+  /// Samples until every branch has ended, and hands out each as it ends; or it is in `waiting` afterwards.
   mutating func run(
-    _ sampler: Sampler, stopIDs: Set<Int32>, isFinished: (Int, [Int32]) -> Bool
-  ) throws -> [[Completion]] {
+    _ sampler: Sampler, stopIDs: Set<Int32>, isFinished: (Int, [Int32]) -> Bool,
+    finish: (_ prompt: Int, _ sample: Int, Completion) -> Void
+  ) throws {
     while true {
       try draw(sampler)
       live.removeAll { branch in
-        let isStopped =
-          stopIDs.contains(branch.completion.ids.last!) || isFinished(branch.prompt, branch.completion.ids)
-        guard isStopped || branch.completion.ids.count == branch.room else { return false }
-        finished[branch.prompt][branch.sample] = branch.completion
-        finished[branch.prompt][branch.sample].finishReason = isStopped ? .stop : .length
+        var completion = branch.completion
+        let isStopped = stopIDs.contains(completion.ids.last!) || isFinished(branch.prompt, completion.ids)
+        guard isStopped || completion.ids.count == branch.most else { return false }
+        completion.finishReason = isStopped ? .stop : .length
+        finish(branch.prompt, branch.sample, completion)
         return true
       }
-      if live.isEmpty { return finished }
+      if live.isEmpty { return }
       try advance()
     }
   }
@@ -165,18 +213,21 @@ private struct Decoder {
 
   /// Runs the last token of every live branch through the network.
   private mutating func advance() throws {
+    if live.contains(where: { $0.completion.ids.count > room }) { grow() }
     var plan = AttentionPlan()
     var (tokens, positions, rows) = ([Int32](), [Int](), [Int]())
-    var parts = [[AttentionPlan.Part]](repeating: [], count: spans.count)
+    var parts: [Int: [AttentionPlan.Part]] = [:]
     for (index, branch) in live.enumerated() {
       let written = branch.completion.ids.count - 1
       tokens.append(branch.completion.ids[written])
       positions.append(branch.position + written)
       rows.append(branch.firstRow + written)
-      parts[branch.prompt].append(
+      parts[branch.prompt, default: []].append(
         .init(queryStart: index, queryCount: 1, keyStart: branch.firstRow, keyOffset: written))
     }
-    for (prompt, parts) in parts.enumerated() { plan.add(spans: spans[prompt], parts: parts) }
+    for (prompt, parts) in parts.sorted(by: { $0.key < $1.key }) {
+      plan.add(spans: spans[prompt]!, parts: parts)
+    }
     let (shape, cache) = (model.attentionShape, cache)
     hidden = try model.forward(tokens, positions: positions) { layer, q, k, v in
       cache.write(layer, k, v, rows: rows)

@@ -14,16 +14,30 @@ public enum CacheStorage: String, Sendable, CaseIterable {
 
 extension ModelConfig {
   /// Bytes of keys and values of one token in all layers.
-  func cacheBytesPerToken(_ storage: CacheStorage) -> Int {
+  public func cacheBytesPerToken(_ storage: CacheStorage) -> Int {
     2 * numHiddenLayers * numKeyValueHeads * headDim * storage.size
+  }
+
+  /// Bytes of keys and values that sampling takes at most, unless it is told otherwise: of what is free some is left for
+  /// the rest.
+  public static func cacheMemory(of available: Int) -> Int { max(0, available / 4 * 3) }
+
+  /// Throws if keys and values of one completion do not fit, with all that comes before them.
+  func requireCache(_ storage: CacheStorage, before: Int, completion: Int, memory: Int) throws(ModelError) {
+    let bytes = (before + completion) * cacheBytesPerToken(storage)
+    if bytes <= memory { return }
+    throw ModelError(
+      "keys and values of one completion of \(completion) tokens after \(before) take \(MemoryPlan.gigabytes(bytes)), and "
+        + "\(MemoryPlan.gigabytes(memory)) can be had for them; take shorter ones, or keep them in bf16 (cache_dtype)"
+    )
   }
 }
 
-/// Keys and values of all layers, (rows, KVH·D) each. Memory that is reserved but not written costs nothing.
+/// Keys and values of all layers, (rows, KVH·D) each.
 final class KeyValueCache {
   private let storage: CacheStorage
   private let width: Int
-  private let layers: [(keys: Storage, values: Storage)]
+  private var layers: [(keys: Storage, values: Storage)]
 
   init(_ config: ModelConfig, rows: Int, storage: CacheStorage) {
     self.storage = storage
@@ -32,6 +46,24 @@ final class KeyValueCache {
     layers = (0..<config.numHiddenLayers).map { _ in
       let count = (rows * width * storage.size + 3) / 4
       return (Storage(count: count), Storage(count: count))
+    }
+  }
+
+  /// Takes other memory, for `rows` rows, and moves rows there; the rest is forgotten.
+  func move(_ moves: [(rows: Range<Int>, to: Int)], rows: Int) {
+    let bytes = width * storage.size
+    func moved(_ old: Storage) -> Storage {
+      let new = Storage(count: (rows * bytes + 3) / 4)
+      for (range, target) in moves {
+        (UnsafeMutableRawPointer(new.pointer) + target * bytes).copyMemory(
+          from: UnsafeRawPointer(old.pointer) + range.lowerBound * bytes, byteCount: range.count * bytes)
+      }
+      return new
+    }
+    // One matrix after another, so that only one exists twice.
+    for layer in layers.indices {
+      layers[layer].keys = moved(layers[layer].keys)
+      layers[layer].values = moved(layers[layer].values)
     }
   }
 

@@ -19,7 +19,13 @@ public struct MemoryPlan: Sendable {
   /// Rows that go through the network at a time.
   public private(set) var maxRows = 0
 
-  /// All of it together.
+  /// Keys and values of the step's completions if all were of full length. They are gone before the rest is needed, and
+  /// completions wait for each other where they would be more than `cacheMemory`.
+  public private(set) var keysAndValues = 0
+  /// The most that keys and values may take.
+  public private(set) var cacheMemory = 0
+
+  /// All of it together, without keys and values.
   public var total: Int { weights + gradients + optimizer + activations + temporary }
 
   /// What a step on `rows` rows takes.
@@ -42,12 +48,27 @@ public struct MemoryPlan: Sendable {
   ///
   /// - Parameters:
   ///   - inUse: bytes of weights, gradients and moments that are allocated already.
+  ///   - sampling: completions that will be sampled and be part of the step, which is planned for the longest.
   ///   - checkpointing: nil for the cheapest that fits.
   /// - Throws: if nothing fits, with what would be needed.
   public static func fitting(
     _ model: CausalLM, rows: Int, longestBranch: Int, available: Int, inUse: Int,
-    checkpointing: Checkpointing? = nil
+    checkpointing: Checkpointing? = nil, sampling: Sampling? = nil
   ) throws(ModelError) -> MemoryPlan {
+    if let sampling {
+      let memory = ModelConfig.cacheMemory(of: available)
+      for (before, completion) in sampling.ends {
+        try model.config.requireCache(sampling.cache, before: before, completion: completion, memory: memory)
+      }
+      let completions = sampling.ends.reduce(0) { $0 + $1.completion } * sampling.count
+      var plan = try fitting(
+        model, rows: rows + completions,
+        longestBranch: max(longestBranch, sampling.ends.reduce(0) { max($0, $1.before + $1.completion) }),
+        available: available, inUse: inUse, checkpointing: checkpointing)
+      plan.keysAndValues = (rows + completions) * model.config.cacheBytesPerToken(sampling.cache)
+      plan.cacheMemory = memory
+      return plan
+    }
     let modes = checkpointing.map { [$0] } ?? Checkpointing.allCases
     func plan(_ rows: Int, _ mode: Checkpointing) -> MemoryPlan {
       MemoryPlan(model, rows: rows, checkpointing: mode)
@@ -81,11 +102,40 @@ public struct MemoryPlan: Sendable {
     return "memory \(Self.gigabytes(total)): "
       + parts.map { "\($0.0) \(Self.gigabytes($0.1))" }.joined(separator: " + ")
       + " · checkpointing \(checkpointing.rawValue) · up to \(maxRows) rows at a time"
+      + (keysAndValues == 0
+        ? "" : " · while sampling keys and values up to \(Self.gigabytes(min(keysAndValues, cacheMemory)))")
+      + (keysAndValues > cacheMemory ? ", where all at once might take \(Self.gigabytes(keysAndValues))" : "")
   }
 
-  private static func gigabytes(_ bytes: Int) -> String {
+  static func gigabytes(_ bytes: Int) -> String {
     bytes < 1_000_000_000
       ? "\((Double(bytes) / 1e5).rounded() / 10) MB" : "\((Double(bytes) / 1e7).rounded() / 100) GB"
+  }
+}
+
+extension MemoryPlan {
+  /// Completions that a step is going to sample.
+  public struct Sampling: Sendable {
+    /// For each prompt the tokens before a completion, and the most in one.
+    let ends: [(before: Int, completion: Int)]
+    /// Completions of each prompt.
+    let count: Int
+    let cache: CacheStorage
+
+    /// - Throws: if there is no such segment.
+    public init(
+      of segments: [Int], in forest: Forest, count: Int, maxTokens: Int, config: ModelConfig,
+      cache: CacheStorage
+    ) throws(ModelError) {
+      (self.count, self.cache) = (count, cache)
+      ends = try segments.map { number throws(ModelError) in
+        guard forest.segments.indices.contains(number) else {
+          throw ModelError("there is no segment \(number + 1); the batch has \(forest.segments.count)")
+        }
+        let before = forest.segments[number].position + forest.segments[number].rows.count
+        return (before, max(0, min(maxTokens, config.maxPositionEmbeddings - before)))
+      }
+    }
   }
 }
 

@@ -94,10 +94,18 @@ extension Registry {
             "see logprobs; auto is the cheapest that fits", default: .string("auto")),
           Parameter(
             "memory_limit", "number", "GB for everything; by default what the machine has", optional: true),
+          Parameter("reference_model", "Model", "which is in memory, too", optional: true),
+          Parameter(
+            "completions_of", "integer[]",
+            "segments that completions are going to be sampled of: the plan is for the longest ones",
+            optional: true),
+          Parameter("num_generations", "integer", "completions of each", default: .integer(1)),
+          Parameter("max_completion_length", "integer", "most tokens of one", default: .integer(64)),
+          .choice("cache_dtype", CacheStorage.f32, "of keys and values while sampling"),
         ]),
       ],
       returns:
-        "{summary: string, checkpointing: string, max_rows: integer, total: integer, available: integer, weights: integer, gradients: integer, optimizer: integer, activations: integer, temporary: integer}",
+        "{summary: string, checkpointing: string, max_rows: integer, total: integer, available: integer, keys_and_values: integer, cache_memory: integer, weights: integer, gradients: integer, optimizer: integer, activations: integer, temporary: integer}",
       example:
         "plan = model:memory_plan(batch); lp = model:logprobs(batch, { checkpointing = plan.checkpointing })"
     ) { model, call in
@@ -108,18 +116,27 @@ extension Registry {
         $0 + ($1.tensor.gradient == nil ? 0 : 4 * $1.tensor.count)
       }
       let moments = try options["optimizer"].optional?.object(AdamW.self).allocatedBytes ?? 0
+      let reference =
+        try options["reference_model"].optional?.object(LanguageModel.self).network.weightBytes ?? 0
       let inUse = model.network.weightBytes + trained + moments
       var available = BufferPool.shared.availableMemory
       if let limit = try options["memory_limit"].optional?.number(above: 0) {
-        available = min(available, Int(min(limit * 1e9, 1e18)) - inUse)
+        available = min(available, Int(min(limit * 1e9, 1e18)) - inUse - reference)
       }
+      let sampling = try options["completions_of"].optional?.integers().map { Int($0) - 1 }
       let plan = try MemoryPlan.fitting(
         model.network, rows: forest.count, longestBranch: forest.longestBranch, available: available,
-        inUse: inUse,
-        checkpointing: mode)
+        inUse: inUse, checkpointing: mode,
+        sampling: sampling.map { segments in
+          try .init(
+            of: segments, in: forest, count: options["num_generations"].integer(min: 1),
+            maxTokens: options["max_completion_length"].integer(min: 1), config: model.network.config,
+            cache: options["cache_dtype"].choice(CacheStorage.self))
+        })
       let table: Table = [
         "summary": plan.summary, "checkpointing": plan.checkpointing.rawValue, "max_rows": plan.maxRows,
-        "total": plan.total, "available": available + inUse, "weights": plan.weights,
+        "total": plan.total, "available": available + inUse,
+        "keys_and_values": plan.keysAndValues, "cache_memory": plan.cacheMemory, "weights": plan.weights,
         "gradients": plan.gradients,
         "optimizer": plan.optimizer, "activations": plan.activations, "temporary": plan.temporary,
       ]

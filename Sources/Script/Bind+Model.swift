@@ -287,6 +287,10 @@ extension Registry {
           [
             Parameter("num_generations", "integer", "completions of each segment", default: .integer(1)),
             Parameter("max_completion_length", "integer", "most tokens of one", default: .integer(64)),
+            Parameter(
+              "cache_memory", "integer",
+              "bytes of keys and values at most, by default most of what is free; completions wait where it is too little",
+              optional: true),
           ] + samplingOptions),
       ], returns: "table[][]",
       example: "groups = model:rollout(batch, { s }, { num_generations = 8, temperature = 0.8 })"
@@ -296,8 +300,9 @@ extension Registry {
       let options = try call.options(3)
       let count = try options["num_generations"].integer(min: 1)
       let limit = try options["max_completion_length"].integer(min: 1)
-      let sampling = try Sampling(options)
-      return {
+      var sampling = try Sampling(options)
+      sampling.cacheMemory = try options["cache_memory"].optional?.integer(min: 0)
+      return { [sampling] in
         let groups = try sampling.run(model, forest, segments, count, limit)
         return { try $0.return(groups) }
       }
@@ -312,6 +317,7 @@ private struct Sampling {
   var weights = WeightStorage.f32
   var activations = Activations.f32
   var cache = CacheStorage.f32
+  var cacheMemory: Int?
 
   init(_ given: Options) throws {
     options.temperature = Float(try given["temperature"].number(min: 0))
@@ -331,7 +337,7 @@ private struct Sampling {
   ) throws -> [[Table]] {
     let groups = try model.generate(
       forest, from: segments, count: count, maxTokens: limit, options: options, stop: stop, weights: weights,
-      activations: activations, cache: cache)
+      activations: activations, cache: cache, cacheMemory: cacheMemory)
     return try groups.map { group in
       try group.map { completion in
         [

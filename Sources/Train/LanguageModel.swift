@@ -105,13 +105,13 @@ public final class LanguageModel: @unchecked Sendable {
   public func generate(
     _ forest: Forest, from segments: [Int], count: Int, maxTokens: Int, options: SamplingOptions,
     stop: [[UInt8]] = [], weights: WeightStorage = .f32, activations: Activations = .f32,
-    cache: CacheStorage = .f32
+    cache: CacheStorage = .f32, cacheMemory: Int? = nil
   ) throws -> [[Completion]] {
     let texts = stop.filter { !$0.isEmpty }
     let tokenizer = texts.isEmpty ? nil : try requireTokenizer()
     return try network.shadow(weights, activations: activations).generate(
       forest, from: segments, count: count, maxTokens: maxTokens, options: options, stopIDs: stopIDs,
-      cache: cache
+      cache: cache, cacheMemory: cacheMemory
     ) { _, ids in
       guard let tokenizer, let bytes = try? tokenizer.decode(ids) else { return false }
       return texts.contains { bytes.contains($0) }

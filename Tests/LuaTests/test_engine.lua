@@ -200,7 +200,22 @@ function tests.checkpointing_and_parts_do_not_change_a_step()
     check.near(m.loss, reference.loss, 1e-4, "loss")
     check.near(m.grad_norm, reference.grad_norm, 1e-3 * reference.grad_norm, "gradient")
   end
-  check.raises(function() rmt { memory_limit = 1e-4 }:step() end, "one branch")
+  check.raises(function() rmt { memory_limit = 1e-4 }:step() end, "keys and values of one completion of 12 tokens")
+  check.raises(function()
+    mid.ntp { model = mid.load(path), docs = docs, memory_limit = 1e-4, progress = false }:step()
+  end, "one branch")
+  -- The plan is said before there are completions.
+  local printed = check.printed(function()
+    rmt {
+      progress = true, reward = function()
+        print "reward"
+        return 1
+      end,
+    }:step()
+  end)
+  local plan = printed:match "^(memory [^\n]+)\nreward\n"
+  assert(plan and plan:find("keys and values up to", 1, true), printed)
+  assert(not printed:sub(#plan):find("\nmemory", 1, true), printed)
 end
 
 -- Sampling with a packed copy of the policy is corrected for, and the copy follows the policy.

@@ -88,7 +88,7 @@ import Model
     #expect(try drawn { $0.temperature = 0 } == [ranked[0]])
     #expect(try drawn { _ in }.count > 40)
     #expect(throws: ModelError.self) { try drawn { $0.topP = 0 } }
-    // A cache that no memory holds is refused before it is made.
+    // More completions than anybody can want are refused before they are made.
     #expect(throws: ModelError.self) {
       try model.generate(
         forest, from: [prompt], count: 1 << 40, maxTokens: 8, options: SamplingOptions(), stopIDs: [])

@@ -99,7 +99,9 @@ import Model
       try expectSameModel(CausalLM(ModelFiles(path: path), storage: .int8), plain.copy(.int8), "int8")
       try expectSameModel(model.copy(.f32), plain, "copy in 32 bits")
       try expectSameModel(model.copy(.auto), plain, "copy")
-      try expectSameModel(model.shadow(.int8), plain, "shadow of what is packed already")
+      // Blocks of integers stay as they are.
+      let shadowed = try format == .bf16 || format == .f16 ? plain.copy(.int8) : plain
+      try expectSameModel(model.shadow(.int8), shadowed, "shadow of what is packed already")
 
       if format == .bf16 {
         try model.makeTrainable()
@@ -181,6 +183,27 @@ import Model
     try merged.addRandomAdapters()
     expectNear(try logits(adapted), try logits(merged), 1e-5, "adapters of the shadow")
     #expect(try logits(adapted) != logits(shadow))
+  }
+
+  /// A policy in bfloat16, with master copies or frozen, is sampled from in eight bits if that is asked for.
+  @Test func shadowsOfHalfPrecisionFollow() throws {
+    let model = try load("tiny-llama", .bf16)
+    let frozen = try model.shadow(.int8)
+    #expect(try model.shadow(.bf16) !== frozen)
+    try expectSameModel(frozen, model.copy(.int8), "frozen")
+    let trained = try load("tiny-llama", .bf16)
+    for (_, weight) in trained.weights { try weight.makeTrainable() }
+    let shadow = try trained.shadow(.int8)
+    #expect(shadow.weights.contains { $0.weight.format == .q8_0 })
+    let before = try logits(shadow)
+    for (_, tensor) in trained.parameters {
+      for i in 0..<tensor.count { tensor.pointer[i] *= 1 + 0.2 * Float(i % 3) }
+      tensor.markWritten()
+    }
+    #expect(try logits(shadow) != before)
+    let difference = zip(try logits(shadow), try logits(trained)).map { abs($0 - $1) }.max()!
+    let size = try logits(trained).map { abs($0) }.max()!
+    #expect(difference < 0.1 * size, "\(difference) of \(size)")
   }
 
   /// Rounded inputs change logits by what eight bits lose, and follow training and adapters as packed matrices do.

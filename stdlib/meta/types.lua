@@ -32,6 +32,7 @@
 ---@class Model.rollout.options
 ---@field num_generations? integer completions of each segment (1)
 ---@field max_completion_length? integer most tokens of one (64)
+---@field cache_memory? integer bytes of keys and values at most, by default most of what is free; completions wait where it is too little
 ---@field temperature? number divides the logits; 0 is greedy (1.0)
 ---@field top_k? integer keep the k most probable tokens; 0 keeps all (0)
 ---@field top_p? number keep the fewest tokens whose probabilities reach this sum (1.0)
@@ -56,6 +57,11 @@
 ---@field optimizer? AdamW whose state may be in memory already
 ---@field checkpointing? "auto"|"off"|"mlp"|"block" see logprobs; auto is the cheapest that fits ("auto")
 ---@field memory_limit? number GB for everything; by default what the machine has
+---@field reference_model? Model which is in memory, too
+---@field completions_of? integer[] segments that completions are going to be sampled of: the plan is for the longest ones
+---@field num_generations? integer completions of each (1)
+---@field max_completion_length? integer most tokens of one (64)
+---@field cache_dtype? "f32"|"bf16" of keys and values while sampling ("f32")
 
 ---@class Model.add_adapter.options
 ---@field rank? integer r: width of an adapter (8)
@@ -1690,7 +1696,7 @@ function Model:restore(dir) end
 ---     plan = model:memory_plan(batch); lp = model:logprobs(batch, { checkpointing = plan.checkpointing })
 ---@param batch Batch
 ---@param options? Model.memory_plan.options
----@return {summary: string, checkpointing: string, max_rows: integer, total: integer, available: integer, weights: integer, gradients: integer, optimizer: integer, activations: integer, temporary: integer}
+---@return {summary: string, checkpointing: string, max_rows: integer, total: integer, available: integer, keys_and_values: integer, cache_memory: integer, weights: integer, gradients: integer, optimizer: integer, activations: integer, temporary: integer}
 function Model:memory_plan(batch, options) end
 
 --- Adds low-rank adapters (LoRA) that change nothing yet, and freezes everything else: an optimiser made from now on trains them alone. Base weights may be packed (see dtype of mid.load), which is how a large model fits.

@@ -57,7 +57,7 @@ local function answers(self, run, knobs, numbers, settings)
   local list = {}
   for i, number in ipairs(numbers) do list[i] = self.tasks[number] end
   local batch, segments = self.prompt:batch(list, knobs.budget)
-  local groups = run:time("rollout", run.model.rollout, run.model, batch, segments, settings)
+  local groups = run:rollout(batch, segments, settings)
   local judging = {
     grade = self.grade, extract = self.extract, budget = knobs.budget,
     opens_thought = self.prompt.opens_thought,

@@ -54,7 +54,7 @@ function policy.update(run, knobs, o, metrics)
   end
   local active, sampled = batch:spread(ones), batch:spread(o.sampled)
   local ref = knobs.beta > 0 and mid.no_grad(function()
-    return (o.reference_model:logprobs(batch))
+    return (o.reference_model:logprobs(batch, { max_rows = run:plan(batch).max_rows }))
   end) or nil
   for iteration = 1, knobs.num_iterations do
     local lp, H = run:logprobs(batch, { entropy = true })

@@ -70,13 +70,12 @@ end
 ---@param given table options of model:rollout
 ---@return table[][] groups
 function rollout.groups(self, run, knobs, draws, B, given)
-  local model = run.model
   local forest = documents.forest(self.prompt, self.documents, draws, { budget = B, score = false })
-  local groups = run:time("rollout", model.rollout, model, forest.batch, forest.closings, given)
+  local groups = run:rollout(forest.batch, forest.closings, given)
   for i, group in ipairs(groups) do
     group.place = forest.positions[i]
-    local target = scoring.target(model.tokenizer, group.place, B)
-    for _, sample in ipairs(group) do scoring.read(sample, target, model) end
+    local target = scoring.target(run.model.tokenizer, group.place, B)
+    for _, sample in ipairs(group) do scoring.read(sample, target, run.model) end
   end
   scoring.ask(groups, knobs.reward, knobs.reward_instructions)
   return groups

@@ -21,20 +21,47 @@ function training.time(self, name, f, ...)
   return table.unpack(results, 1, results.n)
 end
 
---- Log-probabilities of a batch, with gradient, computed in the cheapest way that memory allows;
---- what that is, is said before the first step. An error if nothing fits.
+--- The cheapest way to take a step that memory allows; what that is, is said before the first one.
+--- An error if nothing fits.
+---@param batch any
+---@param sampling { segments: integer[], options: table }? completions that are to be sampled of segments of the
+---  batch first, with these options of model:rollout: planned for the longest that they can be
+---@return table plan see model:memory_plan
+function training.plan(self, batch, sampling)
+  local own = fields(self)
+  local given = {
+    optimizer = own.optimizer, checkpointing = own.in_force.checkpointing,
+    memory_limit = own.in_force.memory_limit, reference_model = own.policy.options.reference_model,
+  }
+  if sampling then
+    given.completions_of, given.cache_dtype = sampling.segments, sampling.options.cache_dtype
+    given.num_generations = sampling.options.num_generations
+    given.max_completion_length = sampling.options.max_completion_length
+  end
+  local plan = own.model:memory_plan(batch, given)
+  if own.t == 0 and own.policy.options.progress and not own.planned then print(plan.summary) end
+  own.planned = true
+  return plan
+end
+
+--- Completions of segments of a batch, planned for before they are sampled.
+---@param batch any
+---@param segments integer[]
+---@param given table options of model:rollout
+---@return table[][] groups
+function training.rollout(self, batch, segments, given)
+  local model = fields(self).model
+  given.cache_memory = self:plan(batch, { segments = segments, options = given }).cache_memory
+  return self:time("rollout", model.rollout, model, batch, segments, given)
+end
+
+--- Log-probabilities of a batch, with gradient, computed in the cheapest way that memory allows.
 ---@param batch any
 ---@param given { entropy: boolean? }?
 ---@return any logprobs, any entropies
 function training.logprobs(self, batch, given)
   local own = fields(self)
-  local plan = own.model:memory_plan(batch, {
-    optimizer = own.optimizer, checkpointing = own.in_force.checkpointing,
-    memory_limit = own.in_force.memory_limit,
-  })
-  local way = ("%s, %d rows"):format(plan.checkpointing, plan.max_rows)
-  if own.t == 0 and own.policy.options.progress and own.planned ~= way then print(plan.summary) end
-  own.planned = way
+  local plan = self:plan(batch)
   local logprobs, entropies = self:time("forward", own.model.logprobs, own.model, batch, {
     entropy = given and given.entropy, checkpointing = plan.checkpointing,
     max_rows = plan.max_rows, step = own.t,

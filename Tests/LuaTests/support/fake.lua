@@ -284,7 +284,7 @@ end
 local rollout_options = {
   num_generations = true, max_completion_length = true, temperature = true, top_k = true,
   top_p = true, min_p = true, seed = true, step = true, stop = true, dtype = true,
-  activations = true, cache_dtype = true,
+  activations = true, cache_dtype = true, cache_memory = true,
 }
 
 function Model:rollout(batch, segments, given)
