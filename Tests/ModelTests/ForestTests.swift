@@ -1,4 +1,5 @@
 // One trunk, many branches: a forest gives what its branches give as independent sequences.
+import Kernels
 import Tensor
 import TestSupport
 import Testing
@@ -8,37 +9,97 @@ import Model
 @Suite struct ForestTests {
   @Test(arguments: GoldenTests.models) func matchesIndependentSequences(_ name: String) throws {
     let model = try Goldens.model(name)
-    for (_, tensor) in model.parameters { tensor.requiresGradient = true }
     var random = Random(7)
-    for _ in 0..<12 {
-      let (forest, branches) = try randomForest(&random, depth: 3)
-      let weights = (0..<forest.count).map { _ in Float.random(in: -1...1, using: &random) }
+    for round in 0..<16 {
+      let (forest, branches) = try randomForest(&random, isVaried: round % 2 == 1)
+      try expectIndependent(model, forest, branches, "round \(round)")
+    }
+  }
 
-      let together = try model.logProbs(forest, entropy: true)
-      try together.logProbs.multiplied(by: Tensor(weights, shape: [forest.count])).sum().backward()
-      let gradients = model.parameters.map { $0.tensor.gradient!.values }
-      for (_, tensor) in model.parameters { tensor.zeroGradient() }
+  /// More queries and keys than attention takes at a time.
+  @Test(arguments: GoldenTests.models) func longForestsMatchIndependentSequences(_ name: String) throws {
+    let model = try Goldens.model(name)
+    let isFixed = model.config.isContextFixed
+    var random = Random(8)
+    let (forest, branches) = try longForest(
+      &random, context: isFixed ? model.config.maxPositionEmbeddings : .max)
+    let blocks = forest.attentionPlan.blocks
+    #expect(blocks.contains { block in block.parts.reduce(0) { $0 + $1.queryCount } == 64 })
+    #expect(isFixed || blocks.contains { $0.spans.contains { $0.count > 256 } })
+    try expectIndependent(model, forest, branches, "long")
+  }
 
-      for (segment, branch) in zip(forest.segments, branches) {
-        var alone = Forest()
-        try alone.add(branch)
-        let expected = try model.logProbs(alone, entropy: true)
-        let tail = branch.count - segment.rows.count..<branch.count
-        let own = try expected.logProbs.sliced(dim: 0, tail)
-        let actual = Array(together.logProbs.values[segment.rows])
-        #expect(zip(actual, own.values).allSatisfy { abs($0 - $1) < 1e-4 })
-        let entropies = Array(expected.entropy!.values[tail])
-        #expect(zip(together.entropy!.values[segment.rows], entropies).allSatisfy { abs($0 - $1) < 1e-4 })
-        let share = try Tensor(Array(weights[segment.rows]), shape: [segment.rows.count])
-        try own.multiplied(by: share).sum().backward()
+  /// Values of a forest, and gradients of a weighted sum of them, against those of its branches one by one.
+  private func expectIndependent(
+    _ model: CausalLM, _ forest: Forest, _ branches: [[Int32]], _ what: String
+  ) throws {
+    for (_, tensor) in model.parameters { tensor.requiresGradient = true }
+    var random = Random(9)
+    let weights = random.floats(forest.count)
+    func sum(_ values: Tensor, _ rows: Range<Int>) throws -> Tensor {
+      try values.multiplied(by: Tensor(Array(weights[rows]), shape: [rows.count])).sum()
+    }
+    let together = try model.logProbs(forest, entropy: true)
+    try sum(together.logProbs, 0..<forest.count).backward()
+    let gradients = model.parameters.map { $0.tensor.gradient!.values }
+    for (_, tensor) in model.parameters { tensor.zeroGradient() }
+
+    let (logProbs, entropies) = (together.logProbs.values, together.entropy!.values)
+    for (number, (segment, branch)) in zip(forest.segments, branches).enumerated() {
+      let rows = segment.rows
+      guard segment.isScored, !rows.isEmpty else {
+        #expect((logProbs[rows] + entropies[rows]).allSatisfy { $0 == 0 })
+        continue
       }
-      for ((parameter, tensor), actual) in zip(model.parameters, gradients) {
-        let expected = tensor.gradient!.values
-        let scale = max(1e-2, expected.reduce(0) { max($0, abs($1)) })
-        #expect(zip(actual, expected).allSatisfy { abs($0 - $1) < 1e-4 * scale }, "\(parameter)")
-        tensor.zeroGradient()
+      var alone = Forest()
+      try alone.add(branch, temperature: segment.temperature)
+      let expected = try model.logProbs(alone, entropy: true)
+      let tail = branch.count - rows.count..<branch.count
+      let place = "\(what), segment \(number)"
+      let own = try expected.logProbs.sliced(dim: 0, tail)
+      expectWithin(1e-4, logProbs[rows], own.values, "\(place): log-probs")
+      expectWithin(1e-4, entropies[rows], expected.entropy!.values[tail], "\(place): entropies")
+      try sum(own, rows).backward()
+    }
+    for ((parameter, tensor), actual) in zip(model.parameters, gradients) {
+      let expected = tensor.gradient!.values
+      let scale = max(1e-2, expected.reduce(0) { max($0, abs($1)) })
+      expectWithin(1e-4 * scale, actual, expected, "\(what), gradient of \(parameter)")
+      tensor.zeroGradient()
+    }
+  }
+
+  private func expectWithin(
+    _ tolerance: Float, _ actual: some Collection<Float>, _ expected: some Collection<Float>, _ what: String
+  ) {
+    let worst = zip(actual, expected).map { abs($0 - $1) }.max { $0 < $1 || $1.isNaN } ?? 0
+    #expect(actual.count == expected.count && worst <= tolerance, "\(what): off by \(worst)")
+  }
+
+  /// The generator makes what it promises.
+  @Test func randomForestsHaveAllShapes() throws {
+    var (random, seen) = (Random(10), [String: Int]())
+    for _ in 0..<100 {
+      let (forest, branches) = try randomForest(&random)
+      func note(_ what: String, _ isSo: Bool) { seen[what, default: 0] += isSo ? 1 : 0 }
+      func depth(_ number: Int) -> Int { forest.segments[number].parent.map { depth($0) + 1 } ?? 0 }
+      note("several roots", forest.segments.filter { $0.parent == nil }.count > 1)
+      note("deep", forest.segments.indices.contains { depth($0) > 5 })
+      note("empty", forest.segments.contains { $0.rows.isEmpty })
+      note(
+        "a child of an empty one",
+        forest.segments.contains { segment in
+          segment.parent.map { forest.segments[$0].rows.isEmpty } ?? false
+        })
+      note("offset 0", forest.segments.contains { $0.parent != nil && $0.offset == 0 && !$0.rows.isEmpty })
+      note("long", forest.segments.contains { $0.rows.count > 12 })
+      for (number, branch) in branches.enumerated() {
+        let spans = forest.spans(before: number, offset: forest.segments[number].rows.count)
+        #expect(spans.flatMap { forest.tokens[$0.start..<$0.start + $0.count] } == branch)
+        #expect(branch.count <= 64)
       }
     }
+    #expect(seen.count == 6 && seen.values.allSatisfy { $0 >= 5 }, "\(seen)")
   }
 
   @Test func samplesDoNotDependOnTheirBatchAndMatchTraining() throws {
