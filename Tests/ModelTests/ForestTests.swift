@@ -29,6 +29,29 @@ import Model
     try expectIndependent(model, forest, branches, "long")
   }
 
+  /// Logits of all rows, also of those that predict nothing in the forest.
+  @Test(arguments: GoldenTests.models) func logitsMatchIndependentSequences(_ name: String) throws {
+    let model = try Goldens.model(name)
+    let V = model.config.vocabSize
+    func logits(_ forest: Forest) throws -> [Float] {
+      try Tape.withoutRecording { try model.logits(model.hiddenStates(forest)) }.values
+    }
+    var random = Random(11)
+    for round in 0..<16 {
+      let (forest, branches) = try randomForest(&random)
+      let together = try logits(forest)
+      #expect(together.count == forest.count * V)
+      for (number, (segment, branch)) in zip(forest.segments, branches).enumerated()
+      where !segment.rows.isEmpty {
+        var alone = Forest()
+        try alone.add(branch)
+        let actual = together[segment.rows.lowerBound * V..<segment.rows.upperBound * V]
+        let expected = try logits(alone).suffix(actual.count)
+        expectWithin(1e-4, actual, expected, "round \(round), segment \(number): logits")
+      }
+    }
+  }
+
   /// Values of a forest, and gradients of a weighted sum of them, against those of its branches one by one.
   private func expectIndependent(
     _ model: CausalLM, _ forest: Forest, _ branches: [[Int32]], _ what: String
