@@ -52,18 +52,22 @@ import Model
     }
   }
 
-  /// Values of a forest, and gradients of a weighted sum of them, against those of its branches one by one.
+  /// Log-probabilities and entropies of a forest, and gradients of a weighted sum of both, against those of its
+  /// branches one by one.
   private func expectIndependent(
     _ model: CausalLM, _ forest: Forest, _ branches: [[Int32]], _ what: String
   ) throws {
     for (_, tensor) in model.parameters { tensor.requiresGradient = true }
     var random = Random(9)
-    let weights = random.floats(forest.count)
-    func sum(_ values: Tensor, _ rows: Range<Int>) throws -> Tensor {
-      try values.multiplied(by: Tensor(Array(weights[rows]), shape: [rows.count])).sum()
+    let weights = (0..<2).map { _ in random.floats(forest.count) }
+    func sum(_ logProbs: Tensor, _ entropies: Tensor, _ rows: Range<Int>) throws -> Tensor {
+      let terms = try zip([logProbs, entropies], weights).map { values, weights in
+        try values.multiplied(by: Tensor(Array(weights[rows]), shape: [rows.count])).sum()
+      }
+      return try terms[0].adding(terms[1])
     }
     let together = try model.logProbs(forest, entropy: true)
-    try sum(together.logProbs, 0..<forest.count).backward()
+    try sum(together.logProbs, together.entropy!, 0..<forest.count).backward()
     let gradients = model.parameters.map { $0.tensor.gradient!.values }
     for (_, tensor) in model.parameters { tensor.zeroGradient() }
 
@@ -79,10 +83,12 @@ import Model
       let expected = try model.logProbs(alone, entropy: true)
       let tail = branch.count - rows.count..<branch.count
       let place = "\(what), segment \(number)"
-      let own = try expected.logProbs.sliced(dim: 0, tail)
-      expectWithin(1e-4, logProbs[rows], own.values, "\(place): log-probs")
-      expectWithin(1e-4, entropies[rows], expected.entropy!.values[tail], "\(place): entropies")
-      try sum(own, rows).backward()
+      let own = try (
+        logProbs: expected.logProbs.sliced(dim: 0, tail), entropy: expected.entropy!.sliced(dim: 0, tail)
+      )
+      expectWithin(1e-4, logProbs[rows], own.logProbs.values, "\(place): log-probs")
+      expectWithin(1e-4, entropies[rows], own.entropy.values, "\(place): entropies")
+      try sum(own.logProbs, own.entropy, rows).backward()
     }
     for ((parameter, tensor), actual) in zip(model.parameters, gradients) {
       let expected = tensor.gradient!.values
