@@ -159,6 +159,50 @@ import Model
     for (range, sampled) in rows { #expect(zip(trained[range], sampled).allSatisfy { abs($0 - $1) < 1e-4 }) }
   }
 
+  /// Keys and values in bfloat16 alone, weights and products in 32 bits.
+  @Test(arguments: GoldenTests.models, [0, 0.8] as [Float])
+  func aRoundedCacheIsNearTheExactOne(_ name: String, temperature: Float) throws {
+    let model = try Goldens.model(name)
+    var options = SamplingOptions()
+    (options.temperature, options.seed, options.step) = (temperature, 3, 11)
+    var forest = Forest()
+    let trunk = try forest.add((0..<30).map { Int32($0 * 37 % 97) })
+    let prompts = [try forest.add([9, 33], parent: trunk, offset: 24), try forest.add([71], parent: trunk)]
+    func generate(_ prompts: [Int], count: Int, _ cache: CacheStorage) throws -> [[Completion]] {
+      try model.generate(
+        forest, from: prompts, count: count, maxTokens: 12, options: options, stopIDs: [2], cache: cache)
+    }
+    let rounded = try generate(prompts, count: 6, .bf16)
+    let few = try generate([prompts[0]], count: 2, .bf16)[0]
+    for (a, b) in zip(few, rounded[0]) {
+      #expect(a.ids == b.ids)
+      expectWithin(1e-5, a.logProbs, b.logProbs, "in another batch")
+    }
+    // As far as both wrote the same they can be compared.
+    var (worst, compared) = (Float(0), 0)
+    for (a, b) in zip(rounded.joined(), try generate(prompts, count: 6, .f32).joined()) {
+      let same = zip(a.ids, b.ids).prefix { $0 == $1 }.count
+      // The first token is drawn before the cache is read.
+      #expect(same > 0 && abs(a.logProbs[0] - b.logProbs[0]) < 1e-5)
+      for (x, y) in zip(a.logProbs, b.logProbs).prefix(same) { worst = max(worst, abs(x - y)) }
+      compared += same
+    }
+    #expect(compared > 60, "\(compared) tokens")
+    #expect(worst > 1e-5 && worst < 0.05, "off by \(worst)")
+
+    // All that was written, against a pass that has no cache.
+    var batch = forest
+    var rows: [(Range<Int>, [Float])] = []
+    for (prompt, completion) in zip(prompts, rounded).flatMap({ prompt, all in all.map { (prompt, $0) } }) {
+      let number = try batch.add(
+        completion.ids, parent: prompt, temperature: temperature == 0 ? 1 : temperature)
+      rows.append((batch.segments[number].rows, completion.logProbs))
+    }
+    let trained = try Tape.withoutRecording { try model.logProbs(batch).logProbs.values }
+    for (range, sampled) in rows { expectWithin(0.05, sampled, trained[range], "log-probs") }
+    #expect(rows.contains { zip(trained[$0], $1).contains { abs($0 - $1) > 1e-5 } })
+  }
+
   @Test func filtersKeepTheMostProbable() throws {
     let model = try Goldens.model("tiny-llama")
     var forest = Forest()
