@@ -138,6 +138,52 @@ function tests.kl_to_itself_is_nothing()
   check.near(run:step().kl, 0, 1e-5)
 end
 
+-- A frozen reference in a packed format: the policy is near it at first, and with nothing else in
+-- the loss the gradient is the distance's alone.
+local function expect_packed_reference(step)
+  local function first(dtype, beta, given)
+    local model = mid.load(path)
+    local reference = model:copy { dtype = dtype }
+    local ids = model.tokenizer:encode(docs[1])
+    local before = reference:score(ids)
+    local m = step(mid.options.merged({
+      model = model, reference_model = reference, beta = beta, reward = function() return 1 end,
+      max_grad_norm = 1e9, learning_rate = 1e-6, steps = 1, seed = 1, progress = false,
+      num_generations = 3, max_completion_length = 12,
+    }, given))
+    check.equal(reference:score(ids), before, "the reference is frozen")
+    check.equal(m.skipped, 0)
+    return m
+  end
+  check.near(first("f32", 0.5).grad_norm, 0, 1e-5, "gradient of the distance to an equal model")
+  for _, dtype in ipairs { "bf16", "int8" } do
+    check.equal(first(dtype, 0).grad_norm, 0.0, "gradient without a distance")
+    local m = first(dtype, 0.5)
+    assert(m.kl > 1e-6 and m.kl < 5e-3, ("%s: kl %g"):format(dtype, m.kl))
+    check.near(m.loss, 0.5 * m.kl, 1e-7, "loss")
+    assert(m.grad_norm > 1e-2 and m.grad_norm < 1, ("%s: gradient %g"):format(dtype, m.grad_norm))
+    check.near(first(dtype, 1).grad_norm, 2 * m.grad_norm, 1e-4 * m.grad_norm, "gradient of twice the loss")
+    -- The same rollouts after a small step along the gradient.
+    local again = first(dtype, 0.5, { num_iterations = 2 })
+    assert(again.kl < m.kl, ("%s: kl %g → %g"):format(dtype, m.kl, again.kl))
+  end
+end
+
+function tests.packed_references_pull_in_rmt()
+  expect_packed_reference(function(given)
+    return rmt(mid.options.merged({ lambda = 0 }, given)):step()
+  end)
+end
+
+function tests.packed_references_pull_in_grpo()
+  expect_packed_reference(function(given)
+    return mid.grpo(mid.options.merged({
+      tasks = { { question = "Who saw the cats?", answer = "Tom" } }, questions_per_step = 1,
+      prompt = { instructions = "Answer." },
+    }, given)):step()
+  end)
+end
+
 function tests.the_cold_start_learns_its_format()
   local run = mid.coldstart {
     model = mid.load(path), docs = docs, steps = 8, progress = false, prompt = prompt,

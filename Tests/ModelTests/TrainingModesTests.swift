@@ -44,7 +44,7 @@ import Model
     let model = try subject.model()
     var random = Random(21)
     for round in 0..<6 {
-      let (forest, _) = try randomForest(&random, depth: 3, isVaried: true)
+      let (forest, _) = try randomForest(&random, isVaried: true)
       let expected = try StepResult(model, forest, options(.off))
       for mode in Checkpointing.allCases {
         for maxRows in [nil, 1, 5, 12, 30] as [Int?] {
@@ -145,7 +145,7 @@ import Model
   @Test func partsScoreEveryTokenOnce() throws {
     var random = Random(23)
     for _ in 0..<300 {
-      let (forest, branches) = try randomForest(&random, depth: 3, isVaried: true)
+      let (forest, branches) = try randomForest(&random, isVaried: true)
       let maxRows = Int.random(in: 1...forest.count + 2, using: &random)
       let parts = try forest.split(maxRows: maxRows)
       #expect(!parts.isEmpty)
@@ -156,11 +156,12 @@ import Model
         #expect(part.forest.tokens == part.origins.map { forest.tokens[Int($0)] })
         #expect(part.forest.positions == part.origins.map { forest.positions[Int($0)] })
         var scored: [Int] = []
-        for (number, segment) in part.forest.segments.enumerated() where segment.isScored {
+        for (number, segment) in part.forest.segments.enumerated()
+        where segment.isScored && !segment.rows.isEmpty {
           scored += Array(segment.rows)
           // The same history, and the same temperature.
           let first = Int(part.origins[segment.rows.lowerBound])
-          let original = forest.segments.firstIndex { $0.rows.lowerBound == first }!
+          let original = forest.segments.firstIndex { $0.rows.contains(first) }!
           #expect(segment.rows.count == forest.segments[original].rows.count)
           #expect(segment.temperature == forest.segments[original].temperature)
           let history = part.forest.spans(before: number, offset: segment.rows.count).flatMap { span in

@@ -21,7 +21,7 @@ import Train
       }
       let text = String(decoding: result?.standardOutputContent ?? [], as: UTF8.self)
       let lines = text.split(separator: "\n").filter { $0.hasPrefix("#") }
-      #expect(lines.count == 7)
+      #expect(lines.count == 9)
       outputs.append(lines.joined(separator: "\n"))
     }
     #expect(outputs[1] == outputs[0])
@@ -29,7 +29,8 @@ import Train
   }
 }
 
-/// Numbers that change with any bit of what is computed: weights after three steps of two models, and samples.
+/// Numbers that change with any bit of what is computed: weights and adapters after three steps of two models, and
+/// samples.
 private func fingerprints() throws -> [String] {
   let tiny = try CausalLM(ModelFiles(path: Places.golden("tiny-llama").path))
   var forest = Forest()
@@ -41,8 +42,15 @@ private func fingerprints() throws -> [String] {
   (medium.layers, medium.vocabulary) = (2, 1500)
   let packed = try medium.model().copy(.bf16)
   try packed.makeTrainable()
+  let adapted = try [medium.model(), medium.model().copy(.int8)]
+  for model in adapted {
+    try model.addAdapters(
+      AdapterConfig(rank: 8, alpha: 16, dropout: 0.2, targetModules: AdapterConfig.allLinear, seed: 6))
+  }
   return try train("tiny", tiny, forest) + train("medium", medium.model(), medium.forest(rows: 400))
     + train("medium in bf16", packed, medium.forest(rows: 300))
+    + train("adapters", adapted[0], medium.forest(rows: 300))
+    + train("adapters on int8", adapted[1], medium.forest(rows: 300))
     + samples("tiny", tiny) + samples("medium", medium.model().copy(.int8).shadow(.auto, activations: .int8))
 }
 
@@ -51,9 +59,11 @@ private func train(_ name: String, _ model: CausalLM, _ forest: Forest) throws -
   settings.learningRate = 1e-3
   let optimizer = AdamW(parameters: model.parameters, settings: settings)
   var lines: [String] = []
-  for mode in Checkpointing.allCases {
+  for (step, mode) in Checkpointing.allCases.enumerated() {
     optimizer.zeroGradients()
-    let values = try model.logProbs(forest, entropy: true, options: .init(mode))
+    var options = CausalLM.TrainingOptions(mode)
+    options.step = UInt64(step)
+    let values = try model.logProbs(forest, entropy: true, options: options)
     let loss = try values.logProbs.mean().negated().adding(values.entropy!.mean().multiplied(by: 0.1))
     try loss.backward()
     let report = optimizer.step(maxGradNorm: 1)
