@@ -34,7 +34,6 @@ for batch in (1, 8, 32):
     generate(ids[:, :8], 2)
     runs = [generate(ids, new + 1) for _ in range(3 if batch < 32 else 2)]
     first, rest = min(run[0] for run in runs), min(run[1] for run in runs)
-    if batch == 1:
-        report("transformers", f"prefill, {prefix} tokens", prefix / first, "tokens/s")
+    report("transformers", f"prefill, batch {batch}", batch * prefix / first, "tokens/s")
     report("transformers", f"first token, batch {batch}", first, "s")
     report("transformers", f"decode, batch {batch}", batch * new / rest, "tokens/s")

@@ -24,6 +24,7 @@ with torch.no_grad():
             ("multiply", lambda: a * b),
             ("exp", lambda: a.exp()),
             ("silu", lambda: F.silu(a)),
+            ("gelu", lambda: F.gelu(a, approximate="tanh")),
             ("silu(a)·b", lambda: F.silu(a) * b),
             ("sum", lambda: a.sum()),
             ("rms norm", lambda: F.rms_norm(a, (columns,), weight, 1e-5)),

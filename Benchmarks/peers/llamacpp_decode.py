@@ -54,7 +54,6 @@ def run(batch_size):
 for batch_size in (1, 8, 32):
     runs = [run(batch_size) for _ in range(3 if batch_size < 32 else 2)]
     first, rest = min(r[0] for r in runs), min(r[1] for r in runs)
-    if batch_size == 1:
-        report("llama.cpp", f"same file, prefill, {prefix} tokens", prefix / first, "tokens/s")
+    report("llama.cpp", f"same file, prefill, batch {batch_size}", batch_size * prefix / first, "tokens/s")
     report("llama.cpp", f"same file, first token, batch {batch_size}", first, "s")
     report("llama.cpp", f"same file, decode, batch {batch_size}", batch_size * new / rest, "tokens/s")

@@ -13,12 +13,23 @@ public enum Processor {
   /// True where the 256-bit fused multiply-add kernels of OpenBLAS's `Haswell` core run.
   public static var hasAVX2: Bool { flags.isSuperset(of: ["avx2", "fma"]) }
 
-  /// The number of processors this process may use.
+  /// The number of processors this process may use: those that it may run on, or fewer where a container gives it less
+  /// time than they have.
   public static let count: Int = {
     let mask = field("Cpus_allowed", of: "/proc/self/status").compactMap(\.hexDigitValue)
     let allowed = mask.reduce(0) { $0 + $1.nonzeroBitCount }
-    return allowed > 0 ? allowed : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    let present = allowed > 0 ? allowed : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    return min(present, processors(ofQuota: contents("/sys/fs/cgroup/cpu.max")) ?? .max)
   }()
+
+  /// Processors that a control group's `cpu.max` amounts to, rounded up: `200000 100000` are 2; nil for `max`.
+  package static func processors(ofQuota text: String) -> Int? {
+    let numbers = text.split(whereSeparator: \.isWhitespace).map { Double($0) }
+    guard numbers.count == 2, let quota = numbers[0], let period = numbers[1], quota > 0, period > 0 else {
+      return nil
+    }
+    return Int(min((quota / period).rounded(.up), 1e6))
+  }
 
   /// Threads to compute with: `MIDTRAIN_THREADS`, else all processors, one of them left free where there are many.
   public static let defaultThreadCount: Int = {
@@ -27,6 +38,16 @@ public enum Processor {
     }
     return count > 4 ? count - 1 : count
   }()
+
+  /// The first line of a small file; empty where there is none.
+  private static func contents(_ path: String) -> String {
+    guard let file = fopen(path, "r") else { return "" }
+    defer { fclose(file) }
+    var line: UnsafeMutablePointer<CChar>?
+    var capacity = 0
+    defer { free(line) }
+    return getline(&line, &capacity, file) > 0 ? line.map { String(cString: $0) } ?? "" : ""
+  }
 
   /// The text after the first `name:` in a file of such lines; empty where there is none.
   private static func field(_ name: String, of path: String) -> Substring {

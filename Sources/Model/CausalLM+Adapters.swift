@@ -145,7 +145,9 @@ extension CausalLM {
       let tensor = tensors[name]!
       try sink(UnsafeBufferPointer(start: tensor.pointer, count: tensor.count))
     }
-    let json = config.json(baseModel: baseModel).serialized(indented: true) + "\n"
+    let json =
+      config.json(baseModel: baseModel, isTransposed: self.config.architecture == .gpt2).serialized(
+        indented: true) + "\n"
     try OutputFile.write(Array(json.utf8), to: "\(folder)/\(AdapterConfig.fileName)")
   }
 

@@ -7,6 +7,14 @@ import Testing
 import Kernels
 
 @Suite struct ThreadPoolTests {
+  @Test(arguments: [
+    ("max 100000\n", nil), ("200000 100000\n", 2), ("150000 100000", 2), ("50000 100000", 1), ("", nil),
+    ("-1 100000", nil), ("1 0", nil), ("nonsense", nil),
+  ] as [(String, Int?)])
+  func aQuotaIsProcessors(_ text: String, _ expected: Int?) {
+    #expect(Processor.processors(ofQuota: text) == expected)
+  }
+
   private static let pools = [1, 2, 3, 8].map(ThreadPool.init(threadCount:))
 
   /// How often each index was visited by a region.

@@ -44,10 +44,9 @@ private func decode(
   for batch in [1, 8, 32] {
     let figures = try Decoding(
       model, prefix: sizes.prefix, batch: batch, tokens: sizes.tokens, runs: batch < 32 ? 3 : 2)
-    if batch == 1 {
-      report.add(
-        "\(group)prefill, \(sizes.prefix) tokens", figures.prefill, "tokens/s", note: note, targets: prefill)
-    }
+    report.add(
+      "\(group)prefill, batch \(batch)", figures.prefill, "tokens/s", note: note,
+      targets: batch == 1 ? prefill : [])
     report.add("\(group)first token, batch \(batch)", figures.firstToken, "s", note: note)
     report.add(
       "\(group)decode, batch \(batch)", figures.decode, "tokens/s", note: note, targets: targets[batch] ?? [])
@@ -56,7 +55,7 @@ private func decode(
 
 /// Figures of sampling from one prompt.
 struct Decoding {
-  /// Tokens of the prompt per second.
+  /// Tokens of the prompts per second, those of one for each completion.
   let prefill: Double
   /// Seconds until every completion has its first token.
   let firstToken: Double
@@ -81,7 +80,7 @@ struct Decoding {
       first = min(first, firstDone - start)
       rest = min(rest, lastDone - firstDone)
     }
-    (firstToken, prefill) = (first, Double(prefix) / first)
+    (firstToken, prefill) = (first, Double(batch * prefix) / first)
     decode = Double(batch * tokens) / rest
   }
 }

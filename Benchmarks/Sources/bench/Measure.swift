@@ -42,6 +42,20 @@ extension CausalLM {
   }
 }
 
+extension Weight {
+  /// Blocks of different bytes below 64: then scales are numbers below 2.
+  static func some(_ shape: [Int], _ format: WeightFormat) -> Weight {
+    Weight(shape: shape, format: format) { memory in
+      let bytes = memory.assumingMemoryBound(to: UInt8.self)
+      var state: UInt32 = 1
+      for i in 0..<shape[0] * format.rowBytes(shape[1]) {
+        state = state &* 1_664_525 &+ 1_013_904_223
+        bytes[i] = UInt8(state >> 26)
+      }
+    }
+  }
+}
+
 extension Tensor {
   /// Different numbers between -1 and 1. Not all the same: products of constant matrices draw less power, so a
   /// processor may run them faster.

@@ -2,7 +2,8 @@
 import Kernels
 import Tensor
 
-/// Training's products through `BLAS.multiply`, then the forward products of few rows through `Tensor.linear`.
+/// Training's products through `BLAS.multiply`, then the forward products of few rows through `Tensor.linear`, with
+/// weights in 32 bits and packed ones.
 func products(_ report: Report, _ options: Options) throws {
   let machine = Machine(report)
   for (rows, outputs, inputs) in [(2432, 1536, 576), (2432, 576, 1536), (2432, 576, 576), (512, 49152, 576)] {
@@ -13,6 +14,52 @@ func products(_ report: Report, _ options: Options) throws {
     try skinnyProducts(
       report, machine, outputs, inputs, rows: options.isQuick ? [1, 8, 32] : [1, 4, 8, 16, 32, 64])
     if options.isQuick { break }
+  }
+  for format in [WeightFormat.bf16, .q8_0, .q4_0, .q4_1] {
+    for (outputs, inputs) in options.isQuick ? [(576, 576)] : [(1536, 576), (49152, 576)] {
+      try packedProducts(
+        report, machine, format, outputs, inputs, rows: options.isQuick ? [1, 32] : [1, 8, 32, 64, 128])
+    }
+  }
+}
+
+/// Where a product with few rows is better left to OpenBLAS: the same packed weights, read where they lie, or expanded
+/// first for OpenBLAS.
+private func packedProducts(
+  _ report: Report, _ machine: Machine, _ format: WeightFormat, _ outputs: Int, _ inputs: Int, rows: [Int]
+) throws {
+  // Enough copies of the weights that they come from memory and not from cache.
+  let bytes = Double(outputs * format.rowBytes(inputs))
+  let weights = (0..<max(1, Int(96_000_000 / bytes))).map { _ in
+    Weight.some([outputs, inputs], format)
+  }
+  for rows in rows {
+    let (x, y) = (Tensor.some([rows, inputs]), Tensor(uninitialized: [rows, outputs]))
+    var (ours, theirs) = (Double.infinity, Double.infinity)
+    for _ in 0..<3 {
+      ours = min(
+        ours, try Tape.withoutRecording { try time { for w in weights { _ = try x.linear(w) } } })
+      theirs = min(
+        theirs,
+        withAllBLASThreads {
+          time {
+            for w in weights {
+              let expanded = w.expanded()
+              plainProduct(
+                Matrix(x.pointer, rows: rows, columns: inputs),
+                Matrix(expanded.pointer, rows: outputs, columns: inputs).transposed,
+                into: Matrix(y.pointer, rows: rows, columns: outputs))
+            }
+          }
+        })
+    }
+    withExtendedLifetime((x, y)) {}
+    let flops = 2e-9 * Double(rows * outputs * inputs * weights.count)
+    report.add(
+      "\(format.name), \(rows) × \(outputs) × \(inputs)", flops / ours, "GFLOPS",
+      note: "\(percent(flops / ours / machine.peak)) of peak, "
+        + "\(percent(1e-9 * bytes * Double(weights.count) / ours / machine.bandwidth)) of memory",
+      against: [("expanded, then OpenBLAS", flops / theirs)])
   }
 }
 

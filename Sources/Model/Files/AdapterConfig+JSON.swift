@@ -44,13 +44,14 @@ extension AdapterConfig {
       usesRSLoRA: try reader.bool("use_rslora", default: false))
   }
 
-  func json(baseModel: String) -> JSONValue {
+  /// - Parameter isTransposed: whether the base model's checkpoints have matrices as (inputs, outputs), as GPT-2's do.
+  func json(baseModel: String, isTransposed: Bool) -> JSONValue {
     .object([
       "peft_type": .string("LORA"), "task_type": .string("CAUSAL_LM"),
       "base_model_name_or_path": .string(baseModel), "r": .integer(rank),
       "lora_alpha": alpha == alpha.rounded() && abs(alpha) < 1e15 ? .integer(Int(alpha)) : .number(alpha),
       "lora_dropout": .number(dropout), "target_modules": .array(targetModules.map(JSONValue.string)),
-      "use_rslora": .bool(usesRSLoRA), "bias": .string("none"), "fan_in_fan_out": .bool(false),
+      "use_rslora": .bool(usesRSLoRA), "bias": .string("none"), "fan_in_fan_out": .bool(isTransposed),
       "inference_mode": .bool(true), "init_lora_weights": .bool(true), "modules_to_save": .null,
       "layers_to_transform": .null, "use_dora": .bool(false), "rank_pattern": .object([:]),
       "alpha_pattern": .object([:]),
