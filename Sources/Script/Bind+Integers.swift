@@ -90,14 +90,15 @@ extension Registry {
       }
     }
     /// The same, and `exact` also for a tensor of smaller integers where `Tensor`'s arithmetic would leave 2²⁴: at once if
-    /// it could come back unnoticed (`isSum`) or meets larger ones, else when it did.
+    /// it could come back unnoticed (a sum) or meets larger ones, else when it did.
     func arithmetic(
       _ name: String, isSum: Bool = false, _ exact: @escaping (Integers, Call) throws -> Results?
     ) {
       method(name) { own, call, _ in try exact(own, call) }
       computing.wrap(name) { tensor, call, plain in
         if tensor.dtype == .f32 { return try plain(call) }
-        if try isSum && tensor.dtype == .i32 || call.hasLargeIntegers,
+        let mayReturn = isSum && Tensor.integerBound([tensor], length: tensor.count) > DType.integerLimit
+        if try mayReturn || call.hasLargeIntegers,
           let results = try exact(Integers(tensor), call)
         {
           return results
@@ -205,7 +206,7 @@ extension Registry {
         return try call.give { () throws -> Integers in try own.product(other) }
       }
     }
-    arithmetic("scatter_add", isSum: true) { own, call in
+    arithmetic("scatter_add") { own, call in
       guard let source = try call[3].integerOperand() else { return nil }
       let outline = try own.outline
       let dim = try call[1].dimension(of: outline)
@@ -218,12 +219,12 @@ extension Registry {
       }
     }
     for (name, reduce) in [("sum", Integers.sum), ("prod", Integers.product)] {
-      arithmetic(name, isSum: true) { own, call in
+      arithmetic(name, isSum: name == "sum") { own, call in
         let (dims, keep) = (try call[1].dimensions(of: own.outline), try call[2].boolean())
         return try call.give { () throws -> Integers in try reduce(own)(dims, keep) }
       }
     }
-    arithmetic("cumsum", isSum: true) { own, call in
+    arithmetic("cumsum") { own, call in
       let dim = try call[1].dimension(of: own.outline)
       return try call.give { () throws -> Integers in try own.cumulativeSum(dim: dim) }
     }

@@ -68,7 +68,13 @@ extension Tensor {
     func place(_ i: Int) -> Int {
       (i / (n * dim.inner) * dim.size + Int(indices[i])) * dim.inner + i % dim.inner
     }
-    let result = copied().typed(.promoted(dtype, source.dtype).ofArithmetic)
+    let dtype = DType.promoted(dtype, source.dtype).ofArithmetic
+    if dtype == .i32 {
+      let bound =
+        Tensor.integerBound([self], length: 1) + Tensor.integerBound([source], length: source.count)
+      if bound > DType.integerLimit { throw TensorError.beyondIntegers(Op.scatterAdd.rawValue, bound) }
+    }
+    let result = copied().typed(dtype)
     let values = source.contiguousCopyIfNeeded()
     for i in indices.indices { result.pointer[place(i)] += values.pointer[i] }
     let (own, added) = (gradientRoute, source.gradientRoute)

@@ -39,10 +39,19 @@ extension Tensor {
   static func checkIntegerProduct(
     _ factors: [Tensor], length: Int, _ operation: String
   ) throws(TensorError) {
-    let bound = factors.reduce(Double(length)) { bound, factor in
-      bound * Double(factor.values.lazy.map { Swift.abs($0) }.max() ?? 0)
+    let bound = integerBound(factors, length: length)
+    if bound > DType.integerLimit { throw TensorError.beyondIntegers(operation, bound) }
+  }
+
+  /// What no sum of `length` products of elements of these tensors exceeds. Up to `DType.integerLimit` sums of integers are
+  /// exact in any order.
+  public static func integerBound(_ factors: [Tensor], length: Int) -> Float {
+    factors.reduce(Float(length)) { bound, factor in
+      let x = factor.contiguousCopyIfNeeded()
+      var largest: Float = 0
+      for i in 0..<x.count { largest = Swift.max(largest, Swift.abs(x.pointer[i])) }
+      return bound * largest
     }
-    if bound > Double(DType.integerLimit) { throw TensorError.beyondIntegers(operation, Float(bound)) }
   }
 
   /// e^x / Σ e^x along `dim`.

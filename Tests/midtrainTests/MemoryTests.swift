@@ -3,7 +3,9 @@ import Foundation
 import Testing
 
 @Suite struct MemoryTests {
-  private static let isSanitized = ProcessInfo.processInfo.environment["ASAN_OPTIONS"] != nil
+  private static let isSanitized = ["ASAN_OPTIONS", "TSAN_OPTIONS"].contains {
+    ProcessInfo.processInfo.environment[$0] != nil
+  }
 
   private static let luaTests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent()

@@ -1,5 +1,6 @@
 // Clocks, and inputs that repeat from run to run.
 import Glibc
+import Kernels
 import Model
 import Tensor
 
