@@ -25,24 +25,9 @@ public enum TiledGEMM {
   /// Weight rows that one thread takes at a time.
   private static let grain = 48
 
-  /// How a thread walks through its part: `weights` weight rows, which stay in the second-level cache, meet `inputs` input
-  /// rows, which stay in the first-level one, before they meet the next.
-  private struct Walk {
-    var weights = tile
-    var inputs = Int.max
-
-    init(rows: Int = .max, columns K: Int) {
-      // A wide tile has enough to do with what it loads. A narrow one waits for the second-level cache if all inputs come
-      // from there for each three weight rows; if the inputs that fit are too few, it would wait for the weights.
-      let fitting = 20_480 / (4 * max(1, K)) / TiledGEMM.inputs * TiledGEMM.inputs
-      if !isWide, fitting >= 6, rows > fitting { (weights, inputs) = (24, fitting) }
-    }
-  }
-
   /// Floats of scratch memory that `multiply` needs.
   public static func scratchCount(_ weight: WeightRows) -> Int {
-    weight.format == .f32
-      ? 0 : ThreadPool.shared.threadCount * Walk(columns: weight.columns).weights * weight.columns
+    weight.format == .f32 ? 0 : ThreadPool.shared.threadCount * tile * weight.columns
   }
 
   /// - Parameters:
@@ -64,24 +49,23 @@ public enum TiledGEMM {
     _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
   ) {
     let K = weight.columns
-    let walk = Walk(rows: x.rows, columns: K)
     ThreadPool.shared.forEach(count: weight.rows, grain: grain) { range, slot in
       if x.rows == 1, weight.format.hasDot {
         for n in range { y.pointer[n] = weight.format.dot(weight.row(n), x.pointer, count: K) }
         return
       }
-      let expanded = scratch + slot * walk.weights * K
+      let expanded = scratch + slot * tile * K
       var n = range.lowerBound
       while n < range.upperBound {
-        let count = min(walk.weights, range.upperBound - n)
+        let count = min(tile, range.upperBound - n)
         if weight.format == .f32 {
           let rows = UnsafeRawPointer(weight.row(n)).assumingMemoryBound(to: Float.self)
-          multiply(x, rows, count, K, y, n, walk.inputs, ahead: rows + walk.weights * K)
+          multiply(x, rows, K, count, K, y, n, ahead: rows + tile * K)
         } else {
           weight.expand(n..<n + count, into: expanded)
-          let (next, bytes) = (weight.row(n + count), walk.weights * weight.format.rowBytes(K))
+          let (next, bytes) = (weight.row(n + tile), tile * weight.format.rowBytes(K))
           for line in stride(from: 0, to: bytes, by: 64) { mt_prefetch(next + line) }
-          multiply(x, expanded, count, K, y, n, walk.inputs, ahead: nil)
+          multiply(x, expanded, K, count, K, y, n, ahead: nil)
         }
         n += count
       }
@@ -90,33 +74,17 @@ public enum TiledGEMM {
 
   /// `y = x · wᵀ` on the calling thread, w (N, K) with any distance between its rows.
   static func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
-    var prefetch = Prefetch(nil, passes: 1, count: 0)
     for n in stride(from: 0, to: w.rows, by: tile) {
-      multiply(x, w.pointer + n * w.stride, w.stride, min(tile, w.rows - n), w.columns, y, n, &prefetch)
-    }
-  }
-
-  /// All input rows with some weight rows that lie one after another, so many inputs at a time, the results going to
-  /// columns from `n` on.
-  ///
-  /// - Parameter ahead: the weights that come next, where they must come from memory.
-  private static func multiply(
-    _ x: Matrix, _ w: UnsafePointer<Float>, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int, _ block: Int,
-    ahead: UnsafePointer<Float>?
-  ) {
-    var prefetch = Prefetch(ahead, passes: (x.rows + inputs - 1) / inputs, count: max(count, tile) * K)
-    for m in stride(from: 0, to: x.rows, by: min(block, max(1, x.rows))) {
-      let some = m..<min(x.rows, m + min(block, x.rows))
-      for j in stride(from: 0, to: count, by: tile) {
-        multiply(x.rows(some), w + j * K, K, min(tile, count - j), K, y.rows(some), n + j, &prefetch)
-      }
+      multiply(x, w.pointer + n * w.stride, w.stride, min(tile, w.rows - n), w.columns, y, n, ahead: nil)
     }
   }
 
   /// All input rows with at most a tile's weight rows, `ws` floats apart, the results going to columns from `n` on.
+  ///
+  /// - Parameter ahead: the tile of weights that comes next, where it must come from memory.
   private static func multiply(
     _ x: Matrix, _ w: UnsafePointer<Float>, _ ws: Int, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int,
-    _ prefetch: inout Prefetch
+    ahead: UnsafePointer<Float>?
   ) {
     let input = UnsafePointer(x.pointer)
     guard count == tile else {
@@ -127,6 +95,7 @@ public enum TiledGEMM {
       }
       return
     }
+    var prefetch = Prefetch(ahead, passes: (x.rows + inputs - 1) / inputs, tileCount: tile * K)
     var m = 0
     while m + inputs <= x.rows {
       let (rows, results) = (input + m * x.stride, y.pointer + m * y.stride + n)
@@ -148,19 +117,16 @@ public enum TiledGEMM {
     }
   }
 
-  /// Asks for the memory of coming weights, evenly over the passes through these: rows are too short for the processor
+  /// Asks for the memory of coming tiles, evenly over the passes through this one: rows are too short for the processor
   /// to see a pattern, and only so many requests can be under way at a time.
   private struct Prefetch {
     private var next: UnsafePointer<Float>?
     private let end: UnsafePointer<Float>?
     private let passes: Int
-    private let count: Int
+    private let tileCount: Int
 
-    /// - Parameters:
-    ///   - passes: through each weight row.
-    ///   - count: floats that come next.
-    init(_ start: UnsafePointer<Float>?, passes: Int, count: Int) {
-      (next, end, self.passes, self.count) = (start, start.map { $0 + count }, passes, count)
+    init(_ start: UnsafePointer<Float>?, passes: Int, tileCount: Int) {
+      (next, end, self.passes, self.tileCount) = (start, start.map { $0 + tileCount }, passes, tileCount)
     }
 
     /// The part that belongs to sixteen columns of a pass.
@@ -171,7 +137,7 @@ public enum TiledGEMM {
         // A lone pass has too little time for one tile, and a request may be dropped when many are under way.
         for j in 0..<tile {
           mt_prefetch(line + 16 &* j)
-          mt_prefetch(line + (count &+ 16 &* j))
+          mt_prefetch(line + (tileCount &+ 16 &* j))
         }
         next = line + 16 &* tile
       } else {
