@@ -91,8 +91,7 @@ private struct Decoder {
 
   init(
     _ model: CausalLM, _ whole: Forest, _ prompts: [Int], _ samples: [(prompt: Int, sample: Int)],
-    maxTokens: Int,
-    cache: CacheStorage, cacheMemory: Int
+    maxTokens: Int, cache: CacheStorage, cacheMemory: Int
   ) throws {
     self.model = model
     let wanted = Array(Set(samples.map(\.prompt))).sorted()

@@ -18,6 +18,9 @@ extension Argument {
   /// The elements of a tensor of integers that `Tensor` does not have.
   func largeIntegers() throws -> Integers? { try ifObject(StoredTensor.self)?.integers }
 
+  /// Whether this is an integer or a tensor of them that `Tensor` does not hold.
+  var isLargeInteger: Bool { get throws { try Script.hasLargeIntegers(.of(lua), at: index) } }
+
   /// The elements of a tensor of integers or bools, or a whole number; nil for anything else.
   func integerOperand() throws -> Integers? {
     if isInteger { return Integers([Int64(try integer())], shape: [], width: .i32) }
@@ -28,17 +31,11 @@ extension Argument {
 }
 
 extension Call {
-  /// Whether one of the arguments, or what the method belongs to, is a whole number or a tensor of them that `Tensor` does
-  /// not have.
+  /// Whether one of the arguments, or what the method belongs to, is an integer or a tensor of them that `Tensor` does not
+  /// hold.
   var hasLargeIntegers: Bool {
     get throws {
-      let stored = state.type(of: StoredTensor.self)
-      return try (1...max(1, lua_gettop(lua))).contains { index in
-        if lua_isinteger(lua, index) != 0 {
-          return lua_tointegerx(lua, index, nil).magnitude > UInt(DType.integerLimit)
-        }
-        return try lua_type(lua, index) == LUA_TUSERDATA && stored.object(lua, index)?.integers != nil
-      }
+      try (1...max(1, lua_gettop(lua))).contains { try Script.hasLargeIntegers(state, at: $0) }
     }
   }
 
@@ -74,6 +71,14 @@ extension Call {
     }
     return whole.count == parts.count ? whole : nil
   }
+}
+
+private func hasLargeIntegers(_ state: LuaState, at index: Int32) throws -> Bool {
+  if lua_isinteger(state.lua, index) != 0 {
+    return lua_tointegerx(state.lua, index, nil).magnitude > UInt(DType.integerLimit)
+  }
+  return try lua_type(state.lua, index) == LUA_TUSERDATA
+    && state.type(of: StoredTensor.self).object(state.lua, index)?.integers != nil
 }
 
 extension Registry {
@@ -172,7 +177,9 @@ extension Registry {
         }
       }
       computing.wrap(name) { tensor, call, plain in
-        guard let other = try call[1].largeIntegers() else { return try plain(call) }
+        guard try call[1].isLargeInteger, let other = try call[1].integerOperand() else {
+          return try plain(call)
+        }
         return try call.give { () throws -> Tensor in
           try tensor.dtype == .f32
             ? other.compared(flipped, floats: tensor) : other.compared(flipped, Integers(tensor))

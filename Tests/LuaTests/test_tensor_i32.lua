@@ -141,6 +141,7 @@ function tests.comparisons_with_floats_are_exact()
     check.equal(float[flipped[name]](float, t):tolist(), list)
   end
   check.equal(mid.tensor({ 16777217, 2 }, "i32"):gt(2.5):tolist(), { true, false })
+  check.equal(mid.tensor { 2.0 ^ 24, 2.0 ^ 25 }:lt((1 << 24) + 1):tolist(), { true, false })
   check.equal(t:lt(math.huge):tolist(), { true, true, true })
   check.equal(t:gt(-math.huge):tolist(), { true, true, true })
   check.equal({ t:eq(0 / 0):any():item(), t:ne(0 / 0):all():item(), t:lt(0 / 0):any():item() }, { false, true, false })
