@@ -57,9 +57,6 @@ public struct MemoryPlan: Sendable {
   ) throws(ModelError) -> MemoryPlan {
     if let sampling {
       let memory = ModelConfig.cacheMemory(of: available)
-      for (before, completion) in sampling.ends {
-        try model.config.requireCache(sampling.cache, before: before, completion: completion, memory: memory)
-      }
       let completions = sampling.ends.reduce(0) { $0 + $1.completion } * sampling.count
       var plan = try fitting(
         model, rows: rows + completions,
@@ -67,6 +64,10 @@ public struct MemoryPlan: Sendable {
         available: available, inUse: inUse, checkpointing: checkpointing)
       plan.keysAndValues = (rows + completions) * model.config.cacheBytesPerToken(sampling.cache)
       plan.cacheMemory = memory
+      for (before, completion) in sampling.ends {
+        try model.config.requireCache(
+          sampling.cache, before: before, completion: completion, memory: memory)
+      }
       return plan
     }
     let modes = checkpointing.map { [$0] } ?? Checkpointing.allCases
@@ -108,8 +109,10 @@ public struct MemoryPlan: Sendable {
   }
 
   static func gigabytes(_ bytes: Int) -> String {
-    bytes < 1_000_000_000
-      ? "\((Double(bytes) / 1e5).rounded() / 10) MB" : "\((Double(bytes) / 1e7).rounded() / 100) GB"
+    bytes < 1_000_000
+      ? "\((Double(bytes) / 100).rounded() / 10) KB"
+      : bytes < 1_000_000_000
+        ? "\((Double(bytes) / 1e5).rounded() / 10) MB" : "\((Double(bytes) / 1e7).rounded() / 100) GB"
   }
 }
 

@@ -24,6 +24,9 @@ extension Argument {
   /// The elements of a tensor of integers or bools, or a whole number; nil for anything else.
   func integerOperand() throws -> Integers? {
     if isInteger { return Integers([Int64(try integer())], shape: [], width: .i32) }
+    if lua_type(lua, index) == LUA_TBOOLEAN {
+      return Integers([try boolean() ? 1 : 0], shape: [], width: .i32)
+    }
     if let stored = try ifObject(StoredTensor.self) { return stored.integers }
     guard let tensor = try ifObject(Tensor.self), tensor.dtype != .f32 else { return nil }
     return Integers(tensor)
@@ -43,6 +46,21 @@ extension Call {
   func integerOperands() throws -> (Integers, Integers)? {
     guard let a = try self[1].integerOperand(), let b = try self[2].integerOperand() else { return nil }
     return (a, b)
+  }
+
+  /// Ends the call with the integers from argument 1 to argument 2 in steps of argument 3; from 1 on if there is only one.
+  func integerRange() throws -> Results {
+    let (first, last) = try self[2].isNil ? (1, self[1].integer()) : (self[1].integer(), self[2].integer())
+    let step = try self[3].integer()
+    guard step != 0 else { throw self[3].mismatch("a step other than 0") }
+    let distance = Int128(last) - Int128(first)
+    let count = distance != 0 && (distance < 0) != (step < 0) ? 0 : distance / Int128(step) + 1
+    let size = Int(min(count, Int128(Int.max / 64)))
+    // Eight bytes an element, and as many again for the tensor that it goes to.
+    try checkSize([size, 4], of: "arange")
+    let values = (0..<size).map { Int64(Int128(first) + Int128($0) * Int128(step)) }
+    let isShort = Int32(exactly: first) != nil && (values.last.map { Int32(exactly: $0) != nil } ?? true)
+    return try self.return(Integers(values, shape: [size], width: isShort ? .i32 : .i64))
   }
 
   /// Ends the call with integers.
@@ -90,7 +108,7 @@ extension Registry {
       let (plain, body) = computing.immediateMethod(name)
       type.method(name, plain.doc, plain.parameters, returns: plain.returns, example: plain.example) {
         stored, call in
-        guard let own = stored.integers else { return try body(call) }
+        guard let own = stored.integers else { return try computing.immediateMethod(name).body(call) }
         return try exact(own, call, body) ?? call.with(stored.floats(), body)
       }
     }
@@ -170,6 +188,10 @@ extension Registry {
       ("gt", .greater, .less),
     ] {
       method(name) { own, call, _ in
+        if call[1].isNumber, !call[1].isInteger {
+          let number = lua_tonumberx(call.lua, call[1].index, nil)
+          return try call.give { () throws -> Tensor in try own.compared(comparison, number: number) }
+        }
         let other = try call[1].integerOperand()
         let floats = try other == nil ? call[1].operand() : nil
         return try call.give { () throws -> Tensor in
@@ -177,6 +199,10 @@ extension Registry {
         }
       }
       computing.wrap(name) { tensor, call, plain in
+        if tensor.dtype != .f32, call[1].isNumber, !call[1].isInteger {
+          let (own, number) = (Integers(tensor), lua_tonumberx(call.lua, call[1].index, nil))
+          return try call.give { () throws -> Tensor in try own.compared(comparison, number: number) }
+        }
         guard try call[1].isLargeInteger, let other = try call[1].integerOperand() else {
           return try plain(call)
         }
@@ -213,6 +239,12 @@ extension Registry {
         return try call.give { () throws -> Integers in try own.product(other) }
       }
     }
+    arithmetic("allclose") { own, call in
+      guard let other = try call[1].integerOperand() else { return nil }
+      let (rtol, atol) = (try call[2].number(min: 0), try call[3].number(min: 0))
+      guard other.shape.isEmpty || other.shape == own.shape else { return try call.return(false) }
+      return try call.return(own.isClose(to: other, rtol: rtol, atol: atol))
+    }
     arithmetic("scatter_add") { own, call in
       guard let source = try call[3].integerOperand() else { return nil }
       let outline = try own.outline
@@ -244,7 +276,7 @@ extension Registry {
 
   /// Methods whose results have fractions, whatever they are of.
   private var fractional: String {
-    "exp expm1 log log1p sqrt rsqrt reciprocal sin cos tanh erf sigmoid silu softplus logsigmoid gelu allclose linear rms_norm "
+    "exp expm1 log log1p sqrt rsqrt reciprocal sin cos tanh erf sigmoid silu softplus logsigmoid gelu linear rms_norm "
       + "swiglu logsumexp var std norm softmax log_softmax quantile multinomial dropout"
   }
 

@@ -95,7 +95,7 @@ extension Registry {
         Parameter("step", "number", default: .integer(1)),
       ], returns: "Tensor", example: "mid.arange(5); mid.arange(0, 1, 0.25)"
     ) { call in
-      let isInteger = (1...max(1, call.count)).allSatisfy { call[$0].isInteger }
+      if (1...max(1, call.count)).allSatisfy({ call[$0].isInteger }) { return try call.integerRange() }
       let (first, last) = try call[2].isNil ? (1, call[1].number()) : (call[1].number(), call[2].number())
       let step = try call[3].number()
       guard step != 0, (last - first).isFinite, step.isFinite else {
@@ -104,13 +104,7 @@ extension Registry {
       let count = max(0, ((last - first) / step * (1 + 1e-12)).rounded(.down) + 1)
       let result = try Tensor.filled(0, [Int(min(count, 1e15))], for: "arange")
       for i in 0..<result.count { result.pointer[i] = Float(first + Double(i) * step) }
-      guard isInteger else { return try call.return(result) }
-      return try call.give(as: .i32, result) { _ in
-        let (first, step) = (Int64(try call[2].isNil ? 1 : call[1].integer()), Int64(step))
-        let values = (0..<Int64(result.count)).map { first + $0 * step }
-        let isShort = values.allSatisfy { Int32(exactly: $0) != nil }
-        return Integers(values, shape: result.shape, width: isShort ? .i32 : .i64)
-      }
+      return try call.return(result)
     }
     function(
       "linspace", "`count` numbers at equal distances, the first and the last included.",
@@ -238,7 +232,7 @@ extension Registry {
     arithmetic(.sub, .subtract) { try $0.subtracting($1) }
     arithmetic(.mul, .multiply) { try $0.multiplied(by: $1) }
     arithmetic(.idiv, .divide) { try $0.flooredQuotient($1) }
-    arithmetic(.mod, .remainder) { try $0.subtracting($0.flooredQuotient($1).multiplied(by: $1)) }
+    arithmetic(.mod, .remainder) { try $0.flooredRemainder($1) }
     operation(.unm, exact: { a, _ in try a.negated() }) { a, _ in
       a.negated()
     }
@@ -262,6 +256,25 @@ extension Tensor {
   fileprivate func flooredQuotient(_ other: Tensor) throws -> Tensor {
     let result = try divided(by: other).stepped(.floor)
     return dtype == .f32 || other.dtype == .f32 ? result : try result.converted(to: .i32)
+  }
+
+  /// a − ⌊a / b⌋ · b without the rounding of that: what is left has the sign of b, as in Lua.
+  fileprivate func flooredRemainder(_ other: Tensor) throws -> Tensor {
+    let composed = try subtracting(flooredQuotient(other).multiplied(by: other))
+    if composed.dtype == .i32 {
+      // The product is no larger than both together.
+      let bound = Tensor.integerBound([self], length: 1) + Tensor.integerBound([other], length: 1)
+      if bound > DType.integerLimit { throw TensorError.beyondIntegers("%", bound) }
+      return composed
+    }
+    let (a, b) = (try expanded(to: composed.shape).values, try other.expanded(to: composed.shape).values)
+    let values = zip(a, b).map { x, y in
+      let rest = x.truncatingRemainder(dividingBy: y)
+      return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest
+    }
+    let exact = try Tensor(values, shape: composed.shape)
+    // The gradient is that of the formula.
+    return composed.isLeaf ? exact : try composed.adding(exact.subtracting(composed.detached()))
   }
 
   /// This tensor if it is one of bools.

@@ -133,8 +133,13 @@ extension Registry {
           + " In place: other views of the memory see it; `backward` refuses what was computed from it before.",
         parameters, returns: "Tensor", example: example
       ) { tensor, call in
-        let value = try call.compute { try Tape.withoutRecording { try value(tensor, call) } }
-        try value.checkIntegers(name)
+        let value = try call.compute {
+          try tensor.inPlace {
+            let value = try Tape.withoutRecording { try value(tensor, call) }
+            try value.checkIntegers(name)
+            return value
+          }
+        }
         try call.compute { try tensor.write(value) }
         return try call.return(tensor)
       }
@@ -152,12 +157,28 @@ extension Registry {
       "add_", "Adds `other` times `scale`.", [other, Parameter("scale", "number", default: .integer(1))],
       "t:add_(mid.ones { 2, 2 }, 0.1)"
     ) {
-      let (other, scale) = (try $1[1].operand(), try $1[2].number())
-      return try $0.adding(scale == 1 ? other : other.multiplied(by: Float(scale)))
+      let (other, scale) = (try $1[1].operand(), $1[2])
+      return try $0.adding(scale.number() == 1 ? other : other.multiplied(by: scale.operand()))
     }
     writing("mul_", "Multiplies with another tensor or a number.", [other], "t:mul_(0.5)") {
       try $0.multiplied(by: $1[1].operand())
     }
+  }
+}
+
+extension Tensor {
+  /// What is to be written here. If that is an integer beyond what this tensor holds, the error says so.
+  func inPlace(_ value: () throws -> Tensor) throws -> Tensor {
+    let limit = ScriptError(
+      "in place a tensor of i32 takes integers below 2^24 only; operations that make new tensors have larger ones"
+    )
+    do {
+      let value = try value()
+      if dtype == .i32, value.dtype == .f32, value.values.contains(where: { abs($0) > DType.integerLimit }) {
+        throw limit
+      }
+      return value
+    } catch let error as TensorError where error.isBeyondIntegers { throw limit }
   }
 }
 

@@ -209,7 +209,7 @@ extension Registry {
       }
     }
     type.setElement = { tensor, call in
-      let value = try call[3].operand().fitting(tensor)
+      let value = try tensor.inPlace { try call[3].operand().fitting(tensor) }
       let index = try call[2].index(of: tensor)
       try call.compute {
         switch index {

@@ -54,7 +54,7 @@ extension Argument {
     // NaN is a number here, too.
     if isNumber { return Tensor(Float(lua_tonumberx(lua, index, nil))) }
     if lua_type(lua, index) == LUA_TBOOLEAN { return try Tensor(boolean() ? 1 : 0).converted(to: .bool) }
-    if let large = try largeIntegers() { return StoredTensor(large).floats() }
+    if let stored = try ifObject(StoredTensor.self) { return (try? stored.widened()) ?? stored.floats() }
     guard let tensor = try ifObject(Tensor.self) else { throw mismatch("Tensor or number") }
     return tensor
   }
@@ -78,6 +78,9 @@ extension Argument {
 
   /// Places of a dimension, counted from 0, with the shape that they came in.
   func places(size: Int) throws -> (places: [Int32], shape: [Int]) {
+    if let large = try largeIntegers()?.values.first(where: { $0.magnitude > UInt(size) }) {
+      throw error("expected places from 1 to \(size) (or from the end, -1), got \(large)")
+    }
     let given = try isTable ? integerTensor() : object(Tensor.self)
     guard given.dtype == .i32 else {
       throw error(
@@ -160,7 +163,9 @@ extension Argument {
 
   /// A place, a mask, a tensor of places, or a list with one of these, `{}` or `{ first, last, step }` a dimension.
   func index(of tensor: Tensor) throws -> Index {
-    if let given = try ifObject(Tensor.self), given.dtype == .bool { return .mask(given) }
+    if try largeIntegers() == nil, let given = try ifObject(Tensor.self), given.dtype == .bool {
+      return .mask(given)
+    }
     guard isTable else { return .parts([try part(of: tensor, 0)]) }
     let elements = try elements()
     guard elements.count <= tensor.rank else {
@@ -175,6 +180,7 @@ extension Argument {
     let size = tensor.shape[dim]
     let place = isInteger ? try integer() : 0
     if place != 0, place.magnitude <= size { return .place(place > 0 ? place - 1 : place + size) }
+    if try largeIntegers() != nil { return .places(try places(size: size).places) }
     if let given = try ifObject(Tensor.self) {
       if given.dtype == .bool {
         guard given.shape == [size] else {

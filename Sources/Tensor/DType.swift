@@ -48,7 +48,7 @@ extension Tensor {
     for i in 0..<x.count {
       let value = x.pointer[i]
       guard Swift.abs(value) <= DType.integerLimit, value == value.rounded() else {
-        if value == value.rounded() { throw TensorError.beyondIntegers(operation, value) }
+        if value == value.rounded() || value.isNaN { throw TensorError.beyondIntegers(operation, value) }
         throw TensorError("\(operation): \(value) is no whole number; use floor() or round() first, or f32")
       }
     }

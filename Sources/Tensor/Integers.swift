@@ -144,21 +144,35 @@ public struct Integers: Sendable {
     let numbers = floats.values
     let places = Integers(numbers.indices.map { Int64($0) }, shape: floats.shape)
     let holds = try paired("comparison", places) { x, place throws(TensorError) in
-      let number = Double(numbers[Int(place)])
-      if number.isNaN { return comparison == .notEqual ? 1 : 0 }
-      let order = Self.order(x, number)
-      let isTrue =
-        switch comparison {
-        case .less: order < 0
-        case .lessOrEqual: order <= 0
-        case .equal: order == 0
-        case .notEqual: order != 0
-        case .greaterOrEqual: order >= 0
-        case .greater: order > 0
-        }
-      return isTrue ? 1 : 0
+      Self.holds(comparison, x, Double(numbers[Int(place)])) ? 1 : 0
     }
     return try Tensor(holds.values.map(Float.init), shape: holds.shape).typed(.bool)
+  }
+
+  /// The same for one number.
+  public func compared(_ comparison: Comparison, number: Double) throws(TensorError) -> Tensor {
+    try Tensor(values.map { Self.holds(comparison, $0, number) ? 1 : 0 }, shape: shape).typed(.bool)
+  }
+
+  private static func holds(_ comparison: Comparison, _ x: Int64, _ y: Double) -> Bool {
+    if y.isNaN { return comparison == .notEqual }
+    let order = order(x, y)
+    return switch comparison {
+    case .less: order < 0
+    case .lessOrEqual: order <= 0
+    case .equal: order == 0
+    case .notEqual: order != 0
+    case .greaterOrEqual: order >= 0
+    case .greater: order > 0
+    }
+  }
+
+  /// Whether all elements are within `atol + rtol · |other|` of the other's, which are as many or one.
+  public func isClose(to other: Integers, rtol: Double, atol: Double) -> Bool {
+    values.indices.allSatisfy { i in
+      let (x, y) = (values[i], other.values[other.values.count == values.count ? i : 0])
+      return x == y || Double((Int128(x) - Int128(y)).magnitude) <= atol + rtol * Double(y.magnitude)
+    }
   }
 
   /// The sign of `x - y`.
@@ -296,6 +310,7 @@ public struct Integers: Sendable {
     _ dims: [Int]?, _ keepDim: Bool, _ body: (ArraySlice<Int64>) throws(TensorError) -> Int64
   ) throws(TensorError) -> Integers {
     let dims = dims ?? Array(shape.indices)
+    guard Set(dims).count == dims.count else { throw TensorError("a dimension of \(shape) is named twice") }
     let order = shape.indices.filter { !dims.contains($0) } + dims
     let rows =
       try order == Array(shape.indices) ? self : rearranged { x throws(TensorError) in try x.permuted(order) }

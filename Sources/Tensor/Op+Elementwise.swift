@@ -23,8 +23,14 @@ extension Tensor {
   }
 
   /// `self` to the power of `exponent`, broadcast. A negative number to a fractional power is NaN.
+  ///
+  /// - Throws: if the shapes do not fit, or an integer is to have a negative power.
   public func power(_ exponent: Tensor) throws(TensorError) -> Tensor {
-    try combined(.power, .power, exponent)
+    if dtype != .f32, exponent.dtype == .i32, let negative = exponent.values.first(where: { $0 < 0 }) {
+      throw TensorError(
+        "pow: integers have no negative powers, got \(Int(negative)); to(\"f32\") has fractions")
+    }
+    return try combined(.power, .power, exponent)
   }
 
   /// The smaller of each pair, broadcast; NaN if one of them is. A tie splits the gradient evenly.

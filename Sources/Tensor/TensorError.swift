@@ -15,7 +15,7 @@ public struct TensorError: Error, CustomStringConvertible {
   }
 
   /// The error of an integer that a 32-bit float may have rounded.
-  static func beyondIntegers(_ operation: String, _ value: Float) -> TensorError {
+  package static func beyondIntegers(_ operation: String, _ value: Float) -> TensorError {
     TensorError(
       "\(operation): integers as large as \(value) are beyond 2^24 and would be rounded; to(\"f32\") allows that",
       isBeyondIntegers: true)

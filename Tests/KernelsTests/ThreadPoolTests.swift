@@ -7,10 +7,11 @@ import Testing
 import Kernels
 
 @Suite struct ThreadPoolTests {
-  @Test(arguments: [
-    ("max 100000\n", nil), ("200000 100000\n", 2), ("150000 100000", 2), ("50000 100000", 1), ("", nil),
-    ("-1 100000", nil), ("1 0", nil), ("nonsense", nil),
-  ] as [(String, Int?)])
+  @Test(
+    arguments: [
+      ("max 100000\n", nil), ("200000 100000\n", 2), ("150000 100000", 2), ("50000 100000", 1), ("", nil),
+      ("-1 100000", nil), ("1 0", nil), ("nonsense", nil),
+    ] as [(String, Int?)])
   func aQuotaIsProcessors(_ text: String, _ expected: Int?) {
     #expect(Processor.processors(ofQuota: text) == expected)
   }

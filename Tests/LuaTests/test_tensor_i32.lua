@@ -92,8 +92,6 @@ function tests.small_results_are_ordinary_again()
   check.raises(function() t[1] = 0 end, "beyond 2^24 never changes", "to(\"f32\")")
   is_i32(t[2], 5)
   is_i32(t:flip(1), { 5, 1 << 30 })
-  check.raises(function() mid.tensor({ 1 << 23 }, "i32"):mul_(4) end, "mul_", "beyond 2^24")
-  check.raises(function() mid.tensor({ 1 }, "i32"):fill_(1 << 24) end, "beyond 2^24")
 end
 
 function tests.types_meet()
@@ -149,6 +147,58 @@ function tests.comparisons_with_floats_are_exact()
   check.equal(mid.tensor({ math.mininteger, math.maxinteger }, "i64"):lt(2.0 ^ 63):tolist(), { true, true })
   check.equal(mid.tensor({ math.mininteger, math.maxinteger }, "i64"):ge(-2.0 ^ 63):tolist(), { true, true })
   check.equal(mid.tensor({ math.mininteger }, "i64"):eq(-2.0 ^ 63):tolist(), { true })
+end
+
+-- What somebody found who had not written this.
+function tests.what_a_newcomer_found()
+  is_i32(mid.tensor({ 16742275 }, "i32") % -2527491, { 16742275 % -2527491 })
+  is("f32", mid.tensor { 2.0 ^ 33, 5, -5, 5 } % mid.tensor { 3, math.huge, 3, -3 }, { 2.0 ^ 33 % 3, 5, 1, -1 })
+  local x, y = mid.tensor { 7, -7 }, mid.tensor { 3, 3 }
+  x.requires_grad, y.requires_grad = true, true
+  local rest = x % y
+  is("f32", rest:detach(), { 1, 2 })
+  rest:sum():backward()
+  check.equal({ x.grad:tolist(), y.grad:tolist() }, { { 1, 1 }, { -2, 3 } })
+
+  check.equal(mid.tensor({ 16777219 }, "i64"):eq(16777219.0):tolist(), { true })
+  check.equal(mid.tensor({ largest }, "i32"):lt(largest + 0.5):tolist(), { true })
+  check.equal(mid.tensor({ 8388609 }, "i32"):lt(8388609.25):tolist(), { true })
+  check.equal(mid.tensor({ 3 }, "i32"):lt(3.0000000001):tolist(), { true })
+  check.equal(mid.tensor({ 2.0 ^ 24 }, "bf16"):lt(mid.tensor({ 16777217 }, "i32")):tolist(), { true })
+
+  for _, case in ipairs {
+    { 1 << 53, (1 << 53) + 3, 1 }, { 1 << 62, (1 << 62) + 3, 1 }, { 1 << 60, (1 << 60) + 10, 5 },
+    { math.maxinteger - 2, math.maxinteger, 1 }, { math.maxinteger, 0, -(1 << 62) }, { 0, math.maxinteger, 1 << 62 },
+    { math.mininteger, 0, 1 << 62 }, { math.mininteger, math.maxinteger, math.maxinteger }, { 5, 1, 1 }, { 1, 1, -3 },
+    { 1, 5, -1 }, { 10, 1, -4 }, { -3, 3, 2 },
+  } do
+    local wanted = {}
+    for i = case[1], case[2], case[3] do wanted[#wanted + 1] = i end
+    check.equal(mid.arange(case[1], case[2], case[3]):tolist(), wanted)
+  end
+  is_i32(mid.arange(3), { 1, 2, 3 })
+  check.raises(function() return mid.arange(1, math.maxinteger) end, "arange: a result", "free")
+  check.raises(function() return mid.arange(1, 2, 0) end, "step other than 0")
+
+  assert(not mid.tensor({ 16777217 }, "i32"):allclose(mid.tensor({ 16777216 }, "i32"), 0, 0))
+  assert(mid.tensor({ math.maxinteger }, "i64"):allclose(mid.tensor({ math.maxinteger - 1 }, "i64"), 0, 1))
+  is("i64", mid.tensor({ (1 << 53) + 1 }, "i64") * true, { (1 << 53) + 1 })
+  is("i64", mid.tensor({ 3 }, "i64"):masked_fill(mid.tensor { true }, true), { 1 })
+  check.raises(function() return mid.tensor({ 2 }, "i32") ^ -200 end, "no negative powers")
+  for _, f in ipairs { function(a) return a // 0 end, function(a) return a % 0 end } do
+    check.raises(function() return f(mid.tensor({ 0 }, "i32")) end, "an integer is divided by 0")
+  end
+  local t = mid.tensor({ 1 }, "i32")
+  t:copy_(mid.tensor({ 3 }, "i64")):add_(mid.tensor({ 3 }, "i32"), 3)
+  is_i32(t, { 12 })
+  for _, write in ipairs {
+    function() t[1] = 16777217 end, function() t:fill_(1 << 24) end, function() t:add_(mid.tensor({ 1 << 40 }, "i64")) end,
+    function() t:mul_(1 << 23) end,
+  } do check.raises(write, "in place a tensor of i32 takes integers below 2^24 only") end
+  is_i32(t, { 12 })
+  check.raises(function() return mid.tensor { 1, 2, 3 }[mid.tensor({ (1 << 32) + 1 }, "i64")] end,
+    "places from 1 to 3", "got 4294967297")
+  check.raises(function() return mid.tensor({ { 1, 2 } }, "i64"):sum { 1, 1 } end, "named twice")
 end
 
 function tests.infinite_bounds_are_none()

@@ -1225,15 +1225,6 @@ function StoredTensor:logsigmoid() end
 ---@return Tensor
 function StoredTensor:gelu(approximate) end
 
---- Whether shapes are equal and values differ by at most `atol + rtol · |other|`. NaN equals NaN.
----
----     assert(t:allclose(t + 1e-9))
----@param other Tensor|number
----@param rtol? number
----@param atol? number
----@return boolean
-function StoredTensor:allclose(other, rtol, atol) end
-
 --- x · weightᵀ + bias over the last dimension: (…, K) with a weight (M, K), perhaps packed, and a bias (M) → (…, M).
 ---
 ---     y = t:linear(mid.ones { 3, 2 })
@@ -1469,6 +1460,15 @@ function StoredTensor:bmm(other) end
 ---@param other Tensor
 ---@return Tensor
 function StoredTensor:dot(other) end
+
+--- Whether shapes are equal and values differ by at most `atol + rtol · |other|`. NaN equals NaN.
+---
+---     assert(t:allclose(t + 1e-9))
+---@param other Tensor|number
+---@param rtol? number
+---@param atol? number
+---@return boolean
+function StoredTensor:allclose(other, rtol, atol) end
 
 --- This tensor plus the elements of `source` at the places that `gather` would take them from; those for one place add up.
 ---

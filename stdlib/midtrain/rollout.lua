@@ -9,7 +9,7 @@ local scoring = require "midtrain.scoring"
 local rollout = {}
 
 rollout.specification = {
-  num_generations = { "integer", default = 8, min = 2, knob = true, doc = "G [D]" },
+  num_generations = { "integer", default = 8, min = 2, max = 1 << 20, knob = true, doc = "G [D]" },
   max_completion_length = { "integer", default = 2048, min = 1, knob = true, doc = "[D]" },
   temperature = { "number", default = 0.8, min = 1e-3, knob = true, doc = "[D]" },
   top_k = { "integer", default = 0, min = 0, knob = true, doc = "0 = off" },

@@ -71,7 +71,7 @@ run.specification = options.merged(checkpoint.specification, health.specificatio
     "string", default = "auto", choices = { "auto", "off", "mlp", "block" }, knob = true,
     doc = "what the backward pass computes again; auto: as much as memory makes necessary",
   },
-  memory_limit = { "number", min = 0, knob = true, doc = "GB; what the machine has if absent" },
+  memory_limit = { "number", min = 1e-6, knob = true, doc = "GB; what the machine has if absent" },
 })
 
 -- Assigns all knobs or none.

@@ -11,55 +11,15 @@ func products(_ report: Report, _ options: Options) throws {
     if options.isQuick { break }
   }
   for (outputs, inputs) in [(576, 576), (1536, 576), (576, 1536), (49152, 576)] {
-    try skinnyProducts(
-      report, machine, outputs, inputs, rows: options.isQuick ? [1, 8, 32] : [1, 4, 8, 16, 32, 64])
+    try fewRows(
+      report, machine, .f32, outputs, inputs, rows: options.isQuick ? [1, 8, 32] : [1, 4, 8, 16, 32, 64])
     if options.isQuick { break }
   }
   for format in [WeightFormat.bf16, .q8_0, .q4_0, .q4_1] {
     for (outputs, inputs) in options.isQuick ? [(576, 576)] : [(1536, 576), (49152, 576)] {
-      try packedProducts(
+      try fewRows(
         report, machine, format, outputs, inputs, rows: options.isQuick ? [1, 32] : [1, 8, 32, 64, 128])
     }
-  }
-}
-
-/// Where a product with few rows is better left to OpenBLAS: the same packed weights, read where they lie, or expanded
-/// first for OpenBLAS.
-private func packedProducts(
-  _ report: Report, _ machine: Machine, _ format: WeightFormat, _ outputs: Int, _ inputs: Int, rows: [Int]
-) throws {
-  // Enough copies of the weights that they come from memory and not from cache.
-  let bytes = Double(outputs * format.rowBytes(inputs))
-  let weights = (0..<max(1, Int(96_000_000 / bytes))).map { _ in
-    Weight.some([outputs, inputs], format)
-  }
-  for rows in rows {
-    let (x, y) = (Tensor.some([rows, inputs]), Tensor(uninitialized: [rows, outputs]))
-    var (ours, theirs) = (Double.infinity, Double.infinity)
-    for _ in 0..<3 {
-      ours = min(
-        ours, try Tape.withoutRecording { try time { for w in weights { _ = try x.linear(w) } } })
-      theirs = min(
-        theirs,
-        withAllBLASThreads {
-          time {
-            for w in weights {
-              let expanded = w.expanded()
-              plainProduct(
-                Matrix(x.pointer, rows: rows, columns: inputs),
-                Matrix(expanded.pointer, rows: outputs, columns: inputs).transposed,
-                into: Matrix(y.pointer, rows: rows, columns: outputs))
-            }
-          }
-        })
-    }
-    withExtendedLifetime((x, y)) {}
-    let flops = 2e-9 * Double(rows * outputs * inputs * weights.count)
-    report.add(
-      "\(format.name), \(rows) × \(outputs) × \(inputs)", flops / ours, "GFLOPS",
-      note: "\(percent(flops / ours / machine.peak)) of peak, "
-        + "\(percent(1e-9 * bytes * Double(weights.count) / ours / machine.bandwidth)) of memory",
-      against: [("expanded, then OpenBLAS", flops / theirs)])
   }
 }
 
@@ -90,11 +50,15 @@ private func largeProducts(_ report: Report, _ machine: Machine, rows: Int, outp
   }
 }
 
-private func skinnyProducts(
-  _ report: Report, _ machine: Machine, _ outputs: Int, _ inputs: Int, rows: [Int]
+/// Products of few rows, beside OpenBLAS, for which packed weights have to be expanded first.
+private func fewRows(
+  _ report: Report, _ machine: Machine, _ format: WeightFormat, _ outputs: Int, _ inputs: Int, rows: [Int]
 ) throws {
   // Enough copies of the weights that they come from memory and not from cache.
-  let weights = (0..<max(1, 24_000_000 / (outputs * inputs))).map { _ in Tensor.some([outputs, inputs]) }
+  let bytes = Double(outputs * format.rowBytes(inputs))
+  let weights = (0..<max(1, Int(96_000_000 / bytes))).map { _ in
+    format == .f32 ? Weight(Tensor.some([outputs, inputs])) : Weight.some([outputs, inputs], format)
+  }
   for rows in rows {
     let (x, y) = (Tensor.some([rows, inputs]), Tensor(uninitialized: [rows, outputs]))
     var (ours, theirs) = (Double.infinity, Double.infinity)
@@ -106,9 +70,10 @@ private func skinnyProducts(
         withAllBLASThreads {
           time {
             for w in weights {
+              let floats = w.tensor ?? w.expanded()
               plainProduct(
                 Matrix(x.pointer, rows: rows, columns: inputs),
-                Matrix(w.pointer, rows: outputs, columns: inputs).transposed,
+                Matrix(floats.pointer, rows: outputs, columns: inputs).transposed,
                 into: Matrix(y.pointer, rows: rows, columns: outputs))
             }
           }
@@ -116,11 +81,11 @@ private func skinnyProducts(
     }
     withExtendedLifetime((x, y)) {}
     let flops = 2e-9 * Double(rows * outputs * inputs * weights.count)
-    let bytes = 4e-9 * Double(outputs * inputs * weights.count)
+    let speed = 1e-9 * bytes * Double(weights.count) / ours
     report.add(
-      "\(rows) × \(outputs) × \(inputs)", flops / ours, "GFLOPS",
-      note: "\(percent(flops / ours / machine.peak)) of peak, \(Report.format(bytes / ours)) GB/s = "
-        + "\(percent(bytes / ours / machine.bandwidth)) of memory",
+      "\(format == .f32 ? "" : format.name + ", ")\(rows) × \(outputs) × \(inputs)", flops / ours, "GFLOPS",
+      note: "\(percent(flops / ours / machine.peak)) of peak, \(Report.format(speed)) GB/s = "
+        + "\(percent(speed / machine.bandwidth)) of memory",
       against: [("OpenBLAS", flops / theirs)])
   }
 }
