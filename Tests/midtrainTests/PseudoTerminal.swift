@@ -65,9 +65,12 @@ func midtrain(
   process.standardError = FileHandle(forWritingAtPath: files[2])
   try process.run()
   process.waitUntilExit()
+  // A program may print any bytes.
+  func text(_ path: String) throws -> String {
+    String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
+  }
   return Outcome(
-    status: process.terminationStatus, output: try String(contentsOfFile: files[1], encoding: .utf8),
-    errors: try String(contentsOfFile: files[2], encoding: .utf8))
+    status: process.terminationStatus, output: try text(files[1]), errors: try text(files[2]))
 }
 
 /// Lua that makes `model`, tiny and random, and `tiny`, options of `mid.rmt` with it that take milliseconds a step.
