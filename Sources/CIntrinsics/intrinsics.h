@@ -160,6 +160,27 @@ static inline __attribute__((always_inline)) void mt_store_first(float *p, long 
 #endif
 }
 
+/// Writes the sixteen columns of a matrix of four rows, one after the other, `stride` floats apart.
+static inline __attribute__((always_inline)) void mt_store_columns(mt_float16 a, mt_float16 b, mt_float16 c, mt_float16 d,
+                                                                  float *p, long stride) {
+  typedef float mt_float4 __attribute__((ext_vector_type(4)));
+  // Pairs of rows, then both pairs: element 4q + j of each row lies in quarter q of the j-th vector.
+  mt_float16 ab = __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  mt_float16 AB = __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  mt_float16 cd = __builtin_shufflevector(c, d, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  mt_float16 CD = __builtin_shufflevector(c, d, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  mt_float16 columns[4] = {
+      __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+      __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31),
+      __builtin_shufflevector(AB, CD, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+      __builtin_shufflevector(AB, CD, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31),
+  };
+  for (int j = 0; j < 4; ++j) {
+    mt_float4 quarters[4] = {columns[j].s0123, columns[j].s4567, columns[j].s89ab, columns[j].scdef};
+    for (int q = 0; q < 4; ++q) __builtin_memcpy(p + (4 * q + j) * stride, &quarters[q], 16);
+  }
+}
+
 // Sums across vectors, a vector being four quarters of four elements. Three of these in a row add up the elements of
 // sixteen vectors; Swift's own shuffles of halves become hundreds of scalar instructions.
 

@@ -1,6 +1,7 @@
-// OpenBLAS: its start-up repair, and row-major single-precision matrix products.
+// Row-major single-precision matrix products, and OpenBLAS with its start-up repair.
 //
-// Products run in pieces on our own pool, each piece by OpenBLAS on one thread. OpenBLAS's own threads take equal shares
+// Large products are `PanelGEMM`'s where the processor has registers for that. Elsewhere they run in pieces on our own
+// pool, each piece by OpenBLAS on one thread. OpenBLAS's own threads take equal shares
 // and yield while they wait for each other, so on a machine that others use too they lose whole slices of time.
 //
 // OpenBLAS 0.3.21 does not know newer processors and falls back to SSE3 code without a word, which costs a factor
@@ -51,7 +52,7 @@ extension Matrix {
   }
 }
 
-/// Matrix products on OpenBLAS.
+/// Matrix products.
 public enum BLAS {
   /// What `prepare()` found and did.
   public struct Status: Sendable {
@@ -84,14 +85,16 @@ public enum BLAS {
 
   /// `c = alpha · a · b + beta · c`. Transposed operands are read in place.
   ///
-  /// OpenBLAS computes pieces of `c`, each on one thread of our own pool: a thread that others hold up then takes fewer
-  /// of them. What a piece is depends on the sizes alone, and so do the sums, which OpenBLAS's own threads would cut
-  /// otherwise.
+  /// Each piece of `c` is computed on one thread of our own pool: a thread that others hold up then takes fewer of them.
+  /// What OpenBLAS gets depends on the sizes alone, and so do the sums, which its own threads would cut otherwise.
   public static func multiply(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float = 1, beta: Float = 0) {
     prepare()
     let inner = a.isTransposed ? a.rows : a.columns
     guard c.rows * c.columns * inner > smallestCut else {
       return product(a, b, into: c, alpha: alpha, beta: beta)
+    }
+    if PanelGEMM.isUsable {
+      return PanelGEMM.multiply(a, b, into: c, alpha: alpha, beta: beta)
     }
     let rows = pieceLength(c.rows, longest: c.rows > 4096 ? 512 : 256, least: 2)
     let columns = pieceLength(c.columns, longest: 768, least: 1)

@@ -112,9 +112,7 @@ extension Registry {
       let forest = try call[1].object(Batch.self).forest
       let options = try call.options(2)
       let mode = Checkpointing(rawValue: try options["checkpointing"].word(checkpointingWords))
-      let trained = model.network.parameters.reduce(0) {
-        $0 + ($1.tensor.gradient == nil ? 0 : 4 * $1.tensor.count)
-      }
+      let trained = model.network.parameters.reduce(0) { $0 + $1.tensor.gradientBytes }
       let moments = try options["optimizer"].optional?.object(AdamW.self).allocatedBytes ?? 0
       let reference =
         try options["reference_model"].optional?.object(LanguageModel.self).network.weightBytes ?? 0

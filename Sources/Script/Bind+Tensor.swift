@@ -158,8 +158,12 @@ extension Registry {
       "item", "The value of a tensor with one element.", returns: "number|boolean",
       example: "print(loss:item())"
     ) { tensor, call in
-      _ = try tensor.item()
-      return try call.return(NestedList(tensor.reshaped([])))
+      let value = try tensor.item()
+      return switch tensor.dtype {
+      case .f32: try call.return(Double(value))
+      case .i32: try call.return(Int(value))
+      case .bool: try call.return(value != 0)
+      }
     }
     type.method(
       "tolist", "The values as a number or boolean, a list, or lists of lists.",

@@ -45,8 +45,17 @@ extension Registry {
       type.property("steps", "integer", "Steps taken.") { optimizer, stack in
         try stack.return(optimizer.stepCount)
       }
-      type.method("zero_grad", "Forgets all gradients.", example: "opt:zero_grad()") { optimizer, _ in
-        optimizer.zeroGradients()
+      type.method(
+        "zero_grad", "Forgets all gradients.",
+        [
+          .options([
+            Parameter(
+              "keep_memory", "boolean", "keep their memory for the next ones: faster, and more at a time",
+              default: .boolean(false))
+          ])
+        ], example: "opt:zero_grad()"
+      ) { optimizer, call in
+        optimizer.zeroGradients(keepingMemory: try call.options(1)["keep_memory"].boolean())
         return .none
       }
       type.longMethod(

@@ -22,10 +22,7 @@ extension Integers {
           for k in 0..<K {
             sum += Int128(a[(matrix * N + row) * K + k]) * Int128(b[(matrix * K + k) * M + column])
           }
-          guard let element = Int64(exactly: sum) else {
-            throw TensorError("matmul: \(sum) is more than 64 bits hold")
-          }
-          result.append(element)
+          result.append(try Self.narrowed(sum, in: "matmul"))
         }
       }
     }
@@ -68,12 +65,17 @@ extension Integers {
   public func adding(_ source: Integers, at places: Tensor) throws(TensorError) -> Integers {
     var sums = values.map { Int128($0) }
     for (place, value) in zip(places.values, source.values) { sums[Int(place)] += Int128(value) }
-    let result = try sums.map { sum throws(TensorError) in
-      guard let result = Int64(exactly: sum) else {
-        throw TensorError("scatter_add: \(sum) is more than 64 bits hold")
-      }
-      return result
-    }
+    let result = try sums.map { sum throws(TensorError) in try Self.narrowed(sum, in: "scatter_add") }
     return Integers(result, shape: shape, width: .widest(width, source.width))
+  }
+
+  /// A sum as an element.
+  ///
+  /// - Throws: if it needs more than 64 bits, naming the operation.
+  static func narrowed(_ sum: Int128, in operation: String) throws(TensorError) -> Int64 {
+    guard let element = Int64(exactly: sum) else {
+      throw TensorError("\(operation): \(sum) is more than 64 bits hold")
+    }
+    return element
   }
 }

@@ -270,11 +270,7 @@ public struct Integers: Sendable {
   /// - Throws: if a sum needs more than 64 bits.
   public func sum(dims: [Int]?, keepDim: Bool) throws(TensorError) -> Integers {
     try folded(dims, keepDim) { row throws(TensorError) in
-      let sum = row.reduce(Int128(0)) { $0 + Int128($1) }
-      guard let result = Int64(exactly: sum) else {
-        throw TensorError("sum: \(sum) is more than 64 bits hold")
-      }
-      return result
+      try Self.narrowed(row.reduce(Int128(0)) { $0 + Int128($1) }, in: "sum")
     }
   }
 

@@ -6,7 +6,7 @@ import Kernels
 
 extension Tensor {
   /// Logits that exist at a time, in elements: rows go through the head in chunks of this size.
-  package static let headChunkElements = 1 << 23
+  package static let headChunkElements = 1 << 24
 
   /// log softmax(x·weightᵀ / temperature) at each row's target, and the entropy of that distribution.
   ///

@@ -144,8 +144,9 @@ extension Tensor {
     if let gradient = pendingGradient {
       body(gradient.pointer, 1)
     } else {
-      // A leaf keeps its gradient until the optimiser is done.
-      let gradient = Tensor(storage: Storage(count: count, isLasting: node == nil), shape: shape)
+      // A leaf keeps its gradient until the optimiser is done, and the memory for the next one.
+      let gradient = Tensor(
+        storage: takeSpareGradient() ?? Storage(count: count, isLasting: node == nil), shape: shape)
       body(gradient.pointer, 0)
       pendingGradient = gradient
     }
@@ -195,5 +196,19 @@ extension Tensor {
   }
 
   /// Forgets the gradient, so that the next one starts from zero.
-  public func zeroGradient() { gradient = nil }
+  ///
+  /// - Parameter keepingMemory: whether its memory is kept for that one. Given back to the pool it serves a step's
+  ///   activations first, and other memory has to be found for gradients, cleared by the system each time.
+  public func zeroGradient(keepingMemory: Bool = false) {
+    var memory = keepingMemory ? gradient?.storage : nil
+    gradient = nil
+    // Somebody may hold the old gradient.
+    if memory != nil, memory!.count == count, isKnownUniquelyReferenced(&memory!) { spareGradient = memory }
+    if !keepingMemory { spareGradient = nil }
+  }
+
+  private func takeSpareGradient() -> Storage? {
+    defer { spareGradient = nil }
+    return spareGradient
+  }
 }

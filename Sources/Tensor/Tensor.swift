@@ -20,7 +20,7 @@ public final class Tensor: @unchecked Sendable {
 
   /// Whether `backward()` leaves a gradient in `gradient`. Only for tensors that no operation made.
   public var requiresGradient = false {
-    didSet { if !requiresGradient { gradient = nil } }
+    didSet { if !requiresGradient { (gradient, spareGradient) = (nil, nil) } }
   }
   /// The accumulated gradient of a leaf, contiguous and of the same shape. May be asked for while another thread
   /// computes.
@@ -29,6 +29,10 @@ public final class Tensor: @unchecked Sendable {
     set { lockedGradient.withLock { $0 = newValue } }
   }
   private let lockedGradient = Mutex<Tensor?>(nil)
+  /// Memory of a gradient that was forgotten, for the next one.
+  var spareGradient: Storage?
+  /// Bytes of a gradient that is there, or whose memory is kept.
+  public var gradientBytes: Int { gradient == nil && spareGradient == nil ? 0 : 4 * count }
   /// The operation that made this tensor, if it was recorded.
   var node: Node?
   /// What the elements stand for.

@@ -56,8 +56,11 @@ public final class AdamW: @unchecked Sendable {
   }
 
   /// Forgets all gradients.
-  public func zeroGradients() {
-    for (_, tensor) in parameters { tensor.zeroGradient() }
+  ///
+  /// - Parameter keepingMemory: whether their memory is kept for the next ones: faster, where there is room for all of it
+  ///   beside a step's activations.
+  public func zeroGradients(keepingMemory: Bool = false) {
+    for (_, tensor) in parameters { tensor.zeroGradient(keepingMemory: keepingMemory) }
   }
 
   /// Takes a step along the accumulated gradients; parameters without one stay as they are.

@@ -21,6 +21,8 @@ import Kernels
     let sizes = [
       (1, 1, 1), (1, 17, 5), (7, 1, 3), (13, 9, 21), (64, 48, 33), (130, 70, 65), (3, 4, 0), (9, 11, 385),
       (5, 3, 1023),
+      // Large ones: rests of rows, columns and inner sizes, more columns or a longer inner size than is packed at a time.
+      (130, 150, 70), (205, 77, 401), (12, 96, 1024), (3, 4100, 800),
     ]
     for (m, n, k) in sizes {
       for gap in [0, 5] {

@@ -145,10 +145,15 @@ local function types_file(entries)
     if examples[name] then operator_lines(name, examples[name], lines) end
     lines[#lines + 1] = ("local %s = {}"):format(name)
     parts[#parts + 1] = table.concat(lines, "\n")
+    -- What is as in the type that is adopted need not be said again.
+    local inherited = {}
+    for _, entry in ipairs(adopted and members[adopted] or {}) do
+      inherited[comment(entry, adopted, {}) .. declaration(entry, entry.name:match "[%w_]+$")] = true
+    end
     for _, entry in ipairs(members[name]) do
-      if entry.kind == "method" then
-        parts[#parts + 1] = comment(entry, name, classes) .. "\n"
-          .. declaration(entry, name .. ":" .. entry.name:match "[%w_]+$")
+      local method = entry.name:match "[%w_]+$"
+      if entry.kind == "method" and not inherited[comment(entry, name, {}) .. declaration(entry, method)] then
+        parts[#parts + 1] = comment(entry, name, classes) .. "\n" .. declaration(entry, name .. ":" .. method)
       end
     end
   end

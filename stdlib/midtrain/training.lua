@@ -66,6 +66,7 @@ function training.logprobs(self, batch, given)
     entropy = given and given.entropy, checkpointing = plan.checkpointing,
     max_rows = plan.max_rows, step = own.t,
   })
+  own.keeps_activations = plan.checkpointing == "off"
   own.seen = { batch = batch, logprobs = logprobs:detach() }
   return logprobs, entropies
 end
@@ -81,7 +82,8 @@ function training.optimize(self, loss, metrics, problem)
   metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
   problem = not health.is_finite(metrics.loss) and "the loss is not finite" or problem
   if problem then return health.dump(own, problem, metrics) end
-  own.optimizer:zero_grad()
+  -- Where all activations fit at once there is room for gradients beside them, too.
+  own.optimizer:zero_grad { keep_memory = own.keeps_activations }
   self:time("backward", loss.backward, loss)
   -- Once a step has changed the weights, Ctrl-C waits for its end.
   if own.is_inline then mid.hold_interrupts() end

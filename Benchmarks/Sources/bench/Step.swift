@@ -90,7 +90,7 @@ private struct Laps {
     }
     optimiser = time {
       _ = optimizer.step(maxGradNorm: 1)
-      optimizer.zeroGradients()
+      optimizer.zeroGradients(keepingMemory: checkpointing == .off)
     }
   }
 }

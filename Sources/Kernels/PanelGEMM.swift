@@ -1,0 +1,261 @@
+// Products of large matrices on processors whose registers hold a tile of twelve rows by 32 columns.
+//
+// Both operands are packed into panels: what a tile needs lies in a row, and the panel of the left one stays in the
+// first-level cache. The right one is packed by all threads together, so that pieces of the result can be small, and there
+// are enough of them for many threads. Every result is the same sum in the same order however it is cut.
+import CIntrinsics
+import Glibc
+import Synchronization
+
+enum PanelGEMM {
+  /// Whether the processor has registers for it.
+  static let isUsable = MT_VECTOR_REGISTERS >= 32
+
+  /// Rows of a tile, a panel of the left operand.
+  private static let tileRows = 12
+  /// Columns of a tile, a panel of the right operand.
+  private static let tileColumns = 32
+  /// Most of the inner size that a panel has.
+  private static let depth = 384
+  /// Most panels of the left operand that one thread packs at a time.
+  private static let longestGroup = 4
+  /// Floats of the right operand that are packed at a time, which the last-level cache can hold.
+  private static let packedCount = 1 << 21
+  /// Floats of a thread: panels of the left operand, with room for four more, and one tile.
+  private static let leftCount = longestGroup * tileRows * depth + 16 + tileRows * tileColumns
+  /// Most columns that are computed at a time.
+  private static let maximumColumns = packedCount / 512
+
+  /// A matrix as it is read: element (i, j) at `pointer[i * rowStride + j * columnStride]`.
+  private struct Operand {
+    let pointer: UnsafePointer<Float>
+    let rowStride: Int
+    let columnStride: Int
+
+    init(_ matrix: Matrix) {
+      pointer = UnsafePointer(matrix.pointer)
+      (rowStride, columnStride) = matrix.isTransposed ? (1, matrix.stride) : (matrix.stride, 1)
+    }
+  }
+
+  /// `c = alpha · a · b + beta · c`, with memory of c's that is not read where beta is 0.
+  static func multiply(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float, beta: Float) {
+    let inner = a.isTransposed ? a.rows : a.columns
+    let (left, right) = (Operand(a), Operand(b))
+    let scratch = Scratch.take()
+    defer { Scratch.give(back: scratch) }
+    for firstColumn in stride(from: 0, to: c.columns, by: maximumColumns) {
+      let columns = min(maximumColumns, c.columns - firstColumn)
+      let panels = (columns + tileColumns - 1) / tileColumns
+      let longest = max(1, packedCount / (panels * tileColumns * depth)) * depth
+      for firstInner in stride(from: 0, to: inner, by: longest) {
+        let range = firstInner..<min(inner, firstInner + longest)
+        packRight(right, range, firstColumn, columns, into: scratch.right)
+        multiply(
+          left, range, scratch, into: c.columns(firstColumn..<firstColumn + columns), alpha: alpha,
+          beta: firstInner == 0 ? beta : 1)
+      }
+    }
+  }
+
+  /// Panels of the right operand: for each part of the inner size one for every 32 columns, which begins at a multiple of
+  /// its length.
+  private static func packRight(
+    _ b: Operand, _ inner: Range<Int>, _ firstColumn: Int, _ columns: Int,
+    into packed: UnsafeMutablePointer<Float>
+  ) {
+    let panels = (columns + tileColumns - 1) / tileColumns
+    let parts = (inner.count + depth - 1) / depth
+    ThreadPool.shared.forEach(count: parts * panels, grain: 1) { piece in
+      let (part, panel) = (piece.lowerBound / panels, piece.lowerBound % panels)
+      let first = inner.lowerBound + part * depth
+      let count = min(depth, inner.upperBound - first)
+      let width = min(tileColumns, columns - panel * tileColumns)
+      let output = packed + part * depth * panels * tileColumns + panel * count * tileColumns
+      let input = b.pointer + first * b.rowStride + (firstColumn + panel * tileColumns) * b.columnStride
+      if b.columnStride == 1 {
+        let (low, high) = (min(16, width), max(0, width - 16))
+        for k in 0..<count {
+          let row = input + k * b.rowStride
+          output.store(row.load(0, low), k * tileColumns)
+          output.store(high > 0 ? row.load(16, high) : .zero, k * tileColumns + 16)
+        }
+      } else {
+        if width < tileColumns { output.update(repeating: 0, count: count * tileColumns) }
+        for j in 0..<width {
+          let column = input + j * b.columnStride
+          for k in 0..<count { output[k * tileColumns + j] = column[k] }
+        }
+      }
+    }
+  }
+
+  /// The product of all rows with what is packed.
+  private static func multiply(
+    _ a: Operand, _ inner: Range<Int>, _ scratch: Scratch, into c: Matrix, alpha: Float, beta: Float
+  ) {
+    let panels = (c.columns + tileColumns - 1) / tileColumns
+    // Eight pieces for every thread: fewer rows in each, then fewer columns.
+    let wanted = 8 * ThreadPool.shared.threadCount
+    let rowPanels = (c.rows + tileRows - 1) / tileRows
+    let group = max(1, min(longestGroup, rowPanels / wanted)) * tileRows
+    let groups = (c.rows + group - 1) / group
+    let across = max(1, min((wanted + groups - 1) / groups, panels / 4))
+    ThreadPool.shared.forEach(count: groups * across, grain: 1) { piece, slot in
+      let (down, part) = (piece.lowerBound / across, piece.lowerBound % across)
+      let rows = down * group..<min(c.rows, (down + 1) * group)
+      let packed = scratch.left + slot * leftCount
+      let sums = packed + leftCount - tileRows * tileColumns
+      for first in stride(from: inner.lowerBound, to: inner.upperBound, by: depth) {
+        let count = min(depth, inner.upperBound - first)
+        packLeft(a, rows, first, count, into: packed)
+        let right = scratch.right + (first - inner.lowerBound) * panels * tileColumns
+        for row in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
+          for panel in part * panels / across..<(part + 1) * panels / across {
+            prefetch(c, row, panel * tileColumns)
+            tile(
+              packed + (row - rows.lowerBound) * count, right + panel * count * tileColumns, count, into: sums
+            )
+            add(sums, to: c, row, panel * tileColumns, alpha, first == inner.lowerBound ? beta : 1)
+          }
+        }
+      }
+    }
+  }
+
+  /// Panels of the left operand: one for every twelve rows.
+  private static func packLeft(
+    _ a: Operand, _ rows: Range<Int>, _ first: Int, _ count: Int, into packed: UnsafeMutablePointer<Float>
+  ) {
+    for start in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
+      let height = min(tileRows, rows.upperBound - start)
+      let output = packed + (start - rows.lowerBound) * count
+      let input = a.pointer + start * a.rowStride + first * a.columnStride
+      if a.rowStride == 1 {
+        // What is written beyond twelve elements the next ones replace.
+        let width = start + 16 <= rows.upperBound ? 16 : height
+        for k in 0..<count { output.store(input.load(k * a.columnStride, width), k * tileRows) }
+      } else {
+        let whole = height == tileRows ? count / 16 * 16 : 0
+        for i in stride(from: 0, to: tileRows, by: 4) {
+          let (row, step) = (input + i * a.rowStride, a.rowStride)
+          for k in stride(from: 0, to: whole, by: 16) {
+            mt_store_columns(
+              row.vector(k), row.vector(step + k), row.vector(2 * step + k), row.vector(3 * step + k),
+              output + k * tileRows + i, tileRows)
+          }
+        }
+        for k in whole..<count {
+          for i in 0..<tileRows { output[k * tileRows + i] = i < height ? input[i * a.rowStride + k] : 0 }
+        }
+      }
+    }
+  }
+
+  /// Sums of one row of a tile.
+  private struct Row {
+    var low = Vector.zero
+    var high = Vector.zero
+
+    @inline(__always)
+    mutating func add(_ a: Float, _ b: (Vector, Vector)) {
+      let a = Vector(repeating: a)
+      low = multiplyAdd(a, b.0, low)
+      high = multiplyAdd(a, b.1, high)
+    }
+
+    @inline(__always)
+    func store(to sums: UnsafeMutablePointer<Float>) {
+      sums.store(low, 0)
+      sums.store(high, 16)
+    }
+  }
+
+  /// One tile of a product: (12, 32), row by row.
+  private static func tile(
+    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int,
+    into sums: UnsafeMutablePointer<Float>
+  ) {
+    var (r0, r1, r2, r3, r4, r5) = (Row(), Row(), Row(), Row(), Row(), Row())
+    var (r6, r7, r8, r9, r10, r11) = (Row(), Row(), Row(), Row(), Row(), Row())
+    var (a, b) = (a, b)
+    for _ in 0..<count {
+      let inputs = (b.vector(0), b.vector(16))
+      r0.add(a[0], inputs)
+      r1.add(a[1], inputs)
+      r2.add(a[2], inputs)
+      r3.add(a[3], inputs)
+      r4.add(a[4], inputs)
+      r5.add(a[5], inputs)
+      r6.add(a[6], inputs)
+      r7.add(a[7], inputs)
+      r8.add(a[8], inputs)
+      r9.add(a[9], inputs)
+      r10.add(a[10], inputs)
+      r11.add(a[11], inputs)
+      a += tileRows
+      b += tileColumns
+    }
+    r0.store(to: sums)
+    r1.store(to: sums + tileColumns)
+    r2.store(to: sums + 2 * tileColumns)
+    r3.store(to: sums + 3 * tileColumns)
+    r4.store(to: sums + 4 * tileColumns)
+    r5.store(to: sums + 5 * tileColumns)
+    r6.store(to: sums + 6 * tileColumns)
+    r7.store(to: sums + 7 * tileColumns)
+    r8.store(to: sums + 8 * tileColumns)
+    r9.store(to: sums + 9 * tileColumns)
+    r10.store(to: sums + 10 * tileColumns)
+    r11.store(to: sums + 11 * tileColumns)
+  }
+
+  /// Asks for the memory of a part of the result, which will be there once its sums are.
+  private static func prefetch(_ c: Matrix, _ row: Int, _ column: Int) {
+    for i in row..<min(c.rows, row + tileRows) {
+      mt_prefetch(c.pointer + i * c.stride + column)
+      mt_prefetch(c.pointer + i * c.stride + column + 16)
+    }
+  }
+
+  /// `c = alpha · sums + beta · c` for the part of a tile that the result has.
+  private static func add(
+    _ sums: UnsafePointer<Float>, to c: Matrix, _ row: Int, _ column: Int, _ alpha: Float, _ beta: Float
+  ) {
+    let width = min(tileColumns, c.columns - column)
+    for i in 0..<min(tileRows, c.rows - row) {
+      let target = c.pointer + (row + i) * c.stride + column
+      for j in stride(from: 0, to: width, by: 16) {
+        let count = min(16, width - j)
+        let sum = alpha * sums.vector(i * tileColumns + j)
+        target.store(
+          beta == 0 ? sum : multiplyAdd(Vector(repeating: beta), target.load(j, count), sum), j, count)
+      }
+    }
+  }
+
+  /// Memory for panels, kept for the next product.
+  private struct Scratch: @unchecked Sendable {
+    let right: UnsafeMutablePointer<Float>
+    let left: UnsafeMutablePointer<Float>
+
+    private static let free = Mutex<[Scratch]>([])
+
+    static func take() -> Scratch {
+      if let scratch = free.withLock({ $0.popLast() }) { return scratch }
+      let left = ThreadPool.shared.threadCount * leftCount
+      var memory: UnsafeMutableRawPointer?
+      let status = posix_memalign(&memory, 1 << 21, (packedCount + left) * 4)
+      precondition(status == 0, "no memory for the panels of a product")
+      madvise(memory, (packedCount + left) * 4, MADV_HUGEPAGE)
+      let floats = memory!.bindMemory(to: Float.self, capacity: packedCount + left)
+      return Scratch(right: floats, left: floats + packedCount)
+    }
+
+    static func give(back scratch: Scratch) { free.withLock { $0.append(scratch) } }
+
+    private init(right: UnsafeMutablePointer<Float>, left: UnsafeMutablePointer<Float>) {
+      (self.right, self.left) = (right, left)
+    }
+  }
+}
