@@ -19,7 +19,7 @@ public enum TiledGEMM {
   /// Whether a tile is six weight rows by four input rows, 24 sums of a register each, or three by two, six sums of two.
   private static let isWide = MT_VECTOR_REGISTERS >= 32
   /// Weight rows in one tile.
-  private static let tile = isWide ? 6 : 3
+  static let tile = isWide ? 6 : 3
   /// Input rows in one tile.
   private static let inputs = isWide ? 4 : 2
   /// Weight rows that one thread takes at a time.
@@ -27,7 +27,7 @@ public enum TiledGEMM {
 
   /// Floats of scratch memory that `multiply` needs.
   public static func scratchCount(_ weight: WeightRows) -> Int {
-    weight.format == .f32 ? 0 : ThreadPool.shared.threadCount * tile * weight.columns
+    weight.format == .f32 ? 0 : ThreadPool.shared.threadCount * 2 * tile * weight.columns
   }
 
   /// - Parameters:
@@ -54,37 +54,74 @@ public enum TiledGEMM {
         for n in range { y.pointer[n] = weight.format.dot(weight.row(n), x.pointer, count: K) }
         return
       }
-      let expanded = scratch + slot * tile * K
-      var n = range.lowerBound
-      while n < range.upperBound {
-        let count = min(tile, range.upperBound - n)
-        if weight.format == .f32 {
+      let memory = scratch + slot * 2 * tile * K
+      switch weight.format {
+      case .f32:
+        for n in stride(from: range.lowerBound, to: range.upperBound, by: tile) {
           let rows = UnsafeRawPointer(weight.row(n)).assumingMemoryBound(to: Float.self)
-          multiply(x, rows, K, count, K, y, n, ahead: rows + tile * K)
-        } else {
-          weight.expand(n..<n + count, into: expanded)
-          let (next, bytes) = (weight.row(n + tile), tile * weight.format.rowBytes(K))
-          for line in stride(from: 0, to: bytes, by: 64) { mt_prefetch(next + line) }
-          multiply(x, expanded, K, count, K, y, n, ahead: nil)
+          let count = min(tile, range.upperBound - n)
+          var prefetch = Prefetch(rows + tile * K, passes: passes(x), tileCount: tile * K)
+          multiply(x, rows, K, count, K, y, n, &prefetch)
         }
-        n += count
+      case .q4_0 where isWide: expandAhead(Q4_0.self, x, weight, range, into: y, memory)
+      case .q4_1 where isWide: expandAhead(Q4_1.self, x, weight, range, into: y, memory)
+      case .q8_0 where isWide: expandAhead(Q8_0.self, x, weight, range, into: y, memory)
+      default:
+        for n in stride(from: range.lowerBound, to: range.upperBound, by: tile) {
+          let count = min(tile, range.upperBound - n)
+          weight.expand(n..<n + count, into: memory)
+          prefetchTile(weight, n + tile)
+          var nothing = Nothing()
+          multiply(x, memory, K, count, K, y, n, &nothing)
+        }
       }
     }
   }
 
+  /// Weight rows in blocks of 32: while a tile is multiplied the next one is expanded, by other units of the processor.
+  private static func expandAhead<Block: BlockOf32>(
+    _: Block.Type, _ x: Matrix, _ weight: WeightRows, _ range: Range<Int>, into y: Matrix,
+    _ memory: UnsafeMutablePointer<Float>
+  ) {
+    let K = weight.columns
+    var (here, there) = (memory, memory + tile * K)
+    weight.expand(range.lowerBound..<min(range.upperBound, range.lowerBound + tile), into: here)
+    for n in stride(from: range.lowerBound, to: range.upperBound, by: tile) {
+      let next = n + tile
+      let rows = max(0, min(tile, range.upperBound - next))
+      var expansion = Expansion<Block>(
+        weight.row(next), into: there, blocks: rows * K / 32, passes: passes(x))
+      prefetchTile(weight, next + tile)
+      multiply(x, here, K, min(tile, range.upperBound - n), K, y, n, &expansion)
+      expansion.finish()
+      swap(&here, &there)
+    }
+  }
+
+  /// Asks for the bytes of a tile.
+  private static func prefetchTile(_ weight: WeightRows, _ n: Int) {
+    for line in stride(from: 0, to: tile * weight.format.rowBytes(weight.columns), by: 64) {
+      mt_prefetch(weight.row(n) + line)
+    }
+  }
+
+  /// How often all of a tile's weights are gone through.
+  private static func passes(_ x: Matrix) -> Int { (x.rows + inputs - 1) / inputs }
+
   /// `y = x · wᵀ` on the calling thread, w (N, K) with any distance between its rows.
   static func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+    var nothing = Nothing()
     for n in stride(from: 0, to: w.rows, by: tile) {
-      multiply(x, w.pointer + n * w.stride, w.stride, min(tile, w.rows - n), w.columns, y, n, ahead: nil)
+      multiply(x, w.pointer + n * w.stride, w.stride, min(tile, w.rows - n), w.columns, y, n, &nothing)
     }
   }
 
   /// All input rows with at most a tile's weight rows, `ws` floats apart, the results going to columns from `n` on.
   ///
-  /// - Parameter ahead: the tile of weights that comes next, where it must come from memory.
-  private static func multiply(
+  /// - Parameter ahead: what is done meanwhile for tiles that come next.
+  private static func multiply<Work: Ahead>(
     _ x: Matrix, _ w: UnsafePointer<Float>, _ ws: Int, _ count: Int, _ K: Int, _ y: Matrix, _ n: Int,
-    ahead: UnsafePointer<Float>?
+    _ ahead: inout Work
   ) {
     let input = UnsafePointer(x.pointer)
     guard count == tile else {
@@ -95,57 +132,24 @@ public enum TiledGEMM {
       }
       return
     }
-    var prefetch = Prefetch(ahead, passes: (x.rows + inputs - 1) / inputs, tileCount: tile * K)
     var m = 0
     while m + inputs <= x.rows {
       let (rows, results) = (input + m * x.stride, y.pointer + m * y.stride + n)
       if isWide {
-        sixByFour(rows, x.stride, w, ws, K, results, y.stride, &prefetch)
+        sixByFour(rows, x.stride, w, ws, K, results, y.stride, &ahead)
       } else {
-        threeByTwo(rows, x.stride, w, ws, K, results, y.stride, &prefetch)
+        threeByTwo(rows, x.stride, w, ws, K, results, y.stride, &ahead)
       }
       m += inputs
     }
     while m < x.rows {
       let (row, results) = (input + m * x.stride, y.pointer + m * y.stride + n)
       if isWide {
-        sixByOne(row, w, ws, K, results, &prefetch)
+        sixByOne(row, w, ws, K, results, &ahead)
       } else {
-        threeByOne(row, w, ws, K, results, &prefetch)
+        threeByOne(row, w, ws, K, results, &ahead)
       }
       m += 1
-    }
-  }
-
-  /// Asks for the memory of coming tiles, evenly over the passes through this one: rows are too short for the processor
-  /// to see a pattern, and only so many requests can be under way at a time.
-  private struct Prefetch {
-    private var next: UnsafePointer<Float>?
-    private let end: UnsafePointer<Float>?
-    private let passes: Int
-    private let tileCount: Int
-
-    init(_ start: UnsafePointer<Float>?, passes: Int, tileCount: Int) {
-      (next, end, self.passes, self.tileCount) = (start, start.map { $0 + tileCount }, passes, tileCount)
-    }
-
-    /// The part that belongs to sixteen columns of a pass.
-    @inline(__always)
-    mutating func step() {
-      guard let line = next, line < end.unsafelyUnwrapped else { return }
-      if passes == 1 {
-        // A lone pass has too little time for one tile, and a request may be dropped when many are under way.
-        for j in 0..<tile {
-          mt_prefetch(line + 16 &* j)
-          mt_prefetch(line + (tileCount &+ 16 &* j))
-        }
-        next = line + 16 &* tile
-      } else {
-        mt_prefetch(line)
-        if passes < tile { mt_prefetch(line + 16) }
-        if passes < tile / 2 { mt_prefetch(line + 32) }
-        next = line + (passes < tile / 2 ? 48 : passes < tile ? 32 : 16)
-      }
     }
   }
 
@@ -167,9 +171,9 @@ public enum TiledGEMM {
     }
   }
 
-  private static func sixByFour(
+  private static func sixByFour<Work: Ahead>(
     _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
-    _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ prefetch: inout Prefetch
+    _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ work: inout Work
   ) {
     var (r0, r1, r2, r3, r4, r5) = (Four(), Four(), Four(), Four(), Four(), Four())
     let (x0, x1, x2, x3) = (x, x + xs, x + 2 * xs, x + 3 * xs)
@@ -183,14 +187,14 @@ public enum TiledGEMM {
       r4.add(load(w4), inputs)
       r5.add(load(w5), inputs)
     }
-    var ahead = prefetch
+    var ahead = work
     var k = 0
     while k &+ 16 <= K {
       ahead.step()
       step { $0.vector(k) }
       k &+= 16
     }
-    prefetch = ahead
+    work = ahead
     if k < K { step { $0.partial(k, K - k) } }
     // Quarters of what follows are inputs, elements weights.
     let four = mt_add_quarters(
@@ -211,9 +215,9 @@ public enum TiledGEMM {
     UnsafeMutableRawPointer(y + 4).storeBytes(of: two, as: SIMD2<Float>.self)
   }
 
-  private static func sixByOne(
+  private static func sixByOne<Work: Ahead>(
     _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
-    _ y: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetch
+    _ y: UnsafeMutablePointer<Float>, _ work: inout Work
   ) {
     var (a, b, c, d) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
     var (e, f) = (Vector.zero, Vector.zero)
@@ -227,14 +231,14 @@ public enum TiledGEMM {
       e = multiplyAdd(load(w4), input, e)
       f = multiplyAdd(load(w5), input, f)
     }
-    var ahead = prefetch
+    var ahead = work
     var k = 0
     while k &+ 16 <= K {
       ahead.step()
       step { $0.vector(k) }
       k &+= 16
     }
-    prefetch = ahead
+    work = ahead
     if k < K { step { $0.partial(k, K - k) } }
     store(horizontalSums(a, b, c, d), horizontalSums(e, f, e, f).lowHalf, y)
   }
@@ -253,9 +257,9 @@ public enum TiledGEMM {
     }
   }
 
-  private static func threeByTwo(
+  private static func threeByTwo<Work: Ahead>(
     _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
-    _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ prefetch: inout Prefetch
+    _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ work: inout Work
   ) {
     var (low0, low1, low2) = (TwoHalves(), TwoHalves(), TwoHalves())
     var (high0, high1, high2) = (TwoHalves(), TwoHalves(), TwoHalves())
@@ -264,7 +268,7 @@ public enum TiledGEMM {
     @inline(__always) func half(_ p: UnsafePointer<Float>, _ k: Int) -> SIMD8<Float> {
       UnsafeRawPointer(p + k).loadUnaligned(as: SIMD8<Float>.self)
     }
-    var ahead = prefetch
+    var ahead = work
     var k = 0
     while k &+ 16 <= K {
       ahead.step()
@@ -278,7 +282,7 @@ public enum TiledGEMM {
       high2.add(half(w2, k &+ 8), inputs)
       k &+= 16
     }
-    prefetch = ahead
+    work = ahead
     if k < K {
       let (i0, i1) = (x0.partial(k, K - k), x1.partial(k, K - k))
       let (v0, v1, v2) = (w0.partial(k, K - k), w1.partial(k, K - k), w2.partial(k, K - k))
@@ -298,9 +302,9 @@ public enum TiledGEMM {
     store(horizontalSums(joined(low0.b, high0.b), joined(low1.b, high1.b), other, other), y + ys)
   }
 
-  private static func threeByOne(
+  private static func threeByOne<Work: Ahead>(
     _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ ws: Int, _ K: Int,
-    _ y: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetch
+    _ y: UnsafeMutablePointer<Float>, _ work: inout Work
   ) {
     var (a, b, c) = (Vector.zero, Vector.zero, Vector.zero)
     let (w0, w1, w2) = (w, w + ws, w + 2 * ws)
@@ -310,14 +314,14 @@ public enum TiledGEMM {
       b = multiplyAdd(load(w1), input, b)
       c = multiplyAdd(load(w2), input, c)
     }
-    var ahead = prefetch
+    var ahead = work
     var k = 0
     while k &+ 16 <= K {
       ahead.step()
       step { $0.vector(k) }
       k &+= 16
     }
-    prefetch = ahead
+    work = ahead
     if k < K { step { $0.partial(k, K - k) } }
     store(horizontalSums(a, b, c, c), y)
   }

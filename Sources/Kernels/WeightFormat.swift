@@ -135,7 +135,7 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
   // Elements j and j + 16 of a 32-block share byte j: low and high half.
 
   @inline(__always)
-  private static func q4_0(_ block: Input) -> Pair {
+  static func q4_0(_ block: UnsafePointer<UInt8>) -> (low: Vector, high: Vector) {
     let (scale, offset) = (mt_load_half(block), Vector(repeating: -0.0))
     return (
       mt_weights_of_low_halves(block + 2, -8, scale, offset),
@@ -144,7 +144,7 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
   }
 
   @inline(__always)
-  private static func q4_1(_ block: Input) -> Pair {
+  static func q4_1(_ block: UnsafePointer<UInt8>) -> (low: Vector, high: Vector) {
     let (scale, offset) = (mt_load_first_half(block), mt_load_second_half(block))
     return (
       mt_weights_of_low_halves(block + 4, -0.0, scale, offset),
@@ -186,7 +186,7 @@ public enum WeightFormat: UInt32, Sendable, CaseIterable {
   }
 
   @inline(__always)
-  private static func q8_0(_ block: Input) -> Pair {
+  static func q8_0(_ block: UnsafePointer<UInt8>) -> (low: Vector, high: Vector) {
     let d = mt_load_half(block)
     return (mt_float_from_bytes(block + 2) * d, mt_float_from_bytes(block + 18) * d)
   }
