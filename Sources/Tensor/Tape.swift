@@ -176,6 +176,7 @@ extension Tensor {
     guard needsGradient else { return }
     let finished = finished.contiguousCopyIfNeeded()
     if pendingGradient == nil, mayKeep {
+      spareGradient = nil
       pendingGradient = Tensor(storage: finished.storage, shape: shape, offset: finished.offset)
       return
     }
@@ -203,8 +204,8 @@ extension Tensor {
     var memory = keepingMemory ? gradient?.storage : nil
     gradient = nil
     // Somebody may hold the old gradient.
-    if memory != nil, memory!.count == count, isKnownUniquelyReferenced(&memory!) { spareGradient = memory }
-    if !keepingMemory { spareGradient = nil }
+    let isKept = memory != nil && memory!.count == count && isKnownUniquelyReferenced(&memory!)
+    spareGradient = isKept ? memory : nil
   }
 
   private func takeSpareGradient() -> Storage? {

@@ -20,19 +20,28 @@ public final class Tensor: @unchecked Sendable {
 
   /// Whether `backward()` leaves a gradient in `gradient`. Only for tensors that no operation made.
   public var requiresGradient = false {
-    didSet { if !requiresGradient { (gradient, spareGradient) = (nil, nil) } }
+    didSet { if !requiresGradient { zeroGradient() } }
   }
   /// The accumulated gradient of a leaf, contiguous and of the same shape. May be asked for while another thread
   /// computes.
   public internal(set) var gradient: Tensor? {
-    get { lockedGradient.withLock { $0 } }
-    set { lockedGradient.withLock { $0 = newValue } }
+    get { lockedGradient.withLock { $0.tensor } }
+    set { lockedGradient.withLock { $0.tensor = newValue } }
   }
-  private let lockedGradient = Mutex<Tensor?>(nil)
   /// Memory of a gradient that was forgotten, for the next one.
-  var spareGradient: Storage?
+  var spareGradient: Storage? {
+    get { lockedGradient.withLock { $0.spare } }
+    set { lockedGradient.withLock { $0.spare = newValue } }
+  }
   /// Bytes of a gradient that is there, or whose memory is kept.
-  public var gradientBytes: Int { gradient == nil && spareGradient == nil ? 0 : 4 * count }
+  public var gradientBytes: Int {
+    lockedGradient.withLock { $0.tensor == nil && $0.spare == nil ? 0 : MemoryLayout<Float>.stride * count }
+  }
+  private struct Gradient {
+    var tensor: Tensor?
+    var spare: Storage?
+  }
+  private let lockedGradient = Mutex(Gradient())
   /// The operation that made this tensor, if it was recorded.
   var node: Node?
   /// What the elements stand for.

@@ -12,6 +12,25 @@ import Tensor
     return tensor
   }
 
+  @Test func aForgottenGradientLeavesItsMemory() throws {
+    let x = try leaf([1, 2, 3])
+    func backward(_ factor: Float) throws { try x.multiplied(by: factor).sum().backward() }
+    try backward(2)
+    let place = x.gradient!.pointer
+    x.zeroGradient(keepingMemory: true)
+    #expect(x.gradient == nil && x.gradientBytes == 12)
+    try backward(5)
+    #expect(x.gradient!.pointer == place && x.gradient!.values == [5, 5, 5])
+    // One that somebody holds stays what it is.
+    let held = x.gradient!
+    x.zeroGradient(keepingMemory: true)
+    #expect(x.gradientBytes == 0)
+    try backward(7)
+    #expect(held.values == [5, 5, 5] && x.gradient!.values == [7, 7, 7])
+    x.zeroGradient()
+    #expect(x.gradientBytes == 0)
+  }
+
   @Test func gradientsAccumulateUntilTheyAreZeroed() throws {
     let x = try leaf([1, 2, 3])
     try x.squared().sum().backward()
