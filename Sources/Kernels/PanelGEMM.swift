@@ -7,9 +7,9 @@ import CIntrinsics
 import Glibc
 import Synchronization
 
-enum PanelGEMM {
+package enum PanelGEMM {
   /// Whether the processor has registers for it.
-  static let isUsable = MT_VECTOR_REGISTERS >= 32
+  package static let isUsable = MT_VECTOR_REGISTERS >= 32
 
   /// Rows of a tile, a panel of the left operand.
   private static let tileRows = 12
@@ -39,7 +39,12 @@ enum PanelGEMM {
   }
 
   /// `c = alpha · a · b + beta · c`, with memory of c's that is not read where beta is 0.
-  static func multiply(_ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float, beta: Float) {
+  ///
+  /// - Parameter pieces: how many there should be for the threads to take.
+  package static func multiply(
+    _ a: Matrix, _ b: Matrix, into c: Matrix, alpha: Float, beta: Float,
+    pieces: Int = 8 * ThreadPool.shared.threadCount
+  ) {
     let inner = a.isTransposed ? a.rows : a.columns
     let (left, right) = (Operand(a), Operand(b))
     let scratch = Scratch.take()
@@ -53,7 +58,7 @@ enum PanelGEMM {
         packRight(right, range, firstColumn, columns, into: scratch.right)
         multiply(
           left, range, scratch, into: c.columns(firstColumn..<firstColumn + columns), alpha: alpha,
-          beta: firstInner == 0 ? beta : 1)
+          beta: firstInner == 0 ? beta : 1, pieces: pieces)
       }
     }
   }
@@ -92,15 +97,15 @@ enum PanelGEMM {
 
   /// The product of all rows with what is packed.
   private static func multiply(
-    _ a: Operand, _ inner: Range<Int>, _ scratch: Scratch, into c: Matrix, alpha: Float, beta: Float
+    _ a: Operand, _ inner: Range<Int>, _ scratch: Scratch, into c: Matrix, alpha: Float, beta: Float,
+    pieces: Int
   ) {
     let panels = (c.columns + tileColumns - 1) / tileColumns
-    // Eight pieces for every thread: fewer rows in each, then fewer columns.
-    let wanted = 8 * ThreadPool.shared.threadCount
+    // Fewer rows in each piece, then fewer columns.
     let rowPanels = (c.rows + tileRows - 1) / tileRows
-    let group = max(1, min(longestGroup, rowPanels / wanted)) * tileRows
+    let group = max(1, min(longestGroup, rowPanels / pieces)) * tileRows
     let groups = (c.rows + group - 1) / group
-    let across = max(1, min((wanted + groups - 1) / groups, panels / 4))
+    let across = max(1, min((pieces + groups - 1) / groups, panels / 4))
     ThreadPool.shared.forEach(count: groups * across, grain: 1) { piece, slot in
       let (down, part) = (piece.lowerBound / across, piece.lowerBound % across)
       let rows = down * group..<min(c.rows, (down + 1) * group)

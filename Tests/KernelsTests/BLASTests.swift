@@ -97,6 +97,30 @@ import Kernels
     }
   }
 
+  /// As threads would have it: their number decides how small the pieces are.
+  @Test(.enabled(if: PanelGEMM.isUsable), arguments: [false, true])
+  func bitsDoNotDependOnTheCut(isTransposed: Bool) {
+    var random = Random(3)
+    let (m, n, k) = (211, 333, 1000)
+    var (a, b) = (random.floats(m * k), random.floats(k * n))
+    let results = [1, 8, 64, 1000].map { pieces in
+      var c = [Float](repeating: .nan, count: m * n)
+      a.withUnsafeMutableBufferPointer { a in
+        b.withUnsafeMutableBufferPointer { b in
+          c.withUnsafeMutableBufferPointer { c in
+            let x = Matrix(a.baseAddress!, rows: isTransposed ? k : m, columns: isTransposed ? m : k)
+            PanelGEMM.multiply(
+              isTransposed ? x.transposed : x, Matrix(b.baseAddress!, rows: k, columns: n),
+              into: Matrix(c.baseAddress!, rows: m, columns: n), alpha: 1, beta: 0, pieces: pieces)
+          }
+        }
+      }
+      return c
+    }
+    #expect(results[0].allSatisfy(\.isFinite))
+    for result in results { #expect(result == results[0]) }
+  }
+
   @Test func productsOfEmptyMatricesDoNothing() {
     var (a, b, c): (Float, Float, Float) = (1, 1, 5)
     BLAS.multiply(
