@@ -82,14 +82,15 @@ function training.optimize(self, loss, metrics, problem)
   metrics.loss, metrics.learning_rate, metrics.skipped = loss:item(), rate, 1
   problem = not health.is_finite(metrics.loss) and "the loss is not finite" or problem
   if problem then return health.dump(own, problem, metrics) end
-  -- Where all activations fit at once there is room for gradients beside them, too.
-  own.optimizer:zero_grad { keep_memory = own.keeps_activations }
+  own.optimizer:zero_grad { keep_memory = true }
   self:time("backward", loss.backward, loss)
   -- Once a step has changed the weights, Ctrl-C waits for its end.
   if own.is_inline then mid.hold_interrupts() end
   own.has_updated = true
   local result = self:time("optimizer", own.optimizer.step, own.optimizer,
     { learning_rate = rate, max_grad_norm = limit > 0 and limit or nil })
+  -- Where all activations fit at once there is room for gradients beside the next ones, too.
+  own.optimizer:zero_grad { keep_memory = own.keeps_activations }
   metrics.grad_norm, metrics.skipped = result.grad_norm, result.skipped and 1 or 0
   if result.skipped then health.dump(own, "the gradient is not finite", metrics) end
 end
