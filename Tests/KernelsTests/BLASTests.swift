@@ -117,7 +117,7 @@ import Kernels
       }
       return c
     }
-    #expect(results[0].allSatisfy(\.isFinite))
+    #expect(results[0].allSatisfy { $0.isFinite })
     for result in results { #expect(result == results[0]) }
   }
 
