@@ -5,7 +5,6 @@
 // are enough of them for many threads. Every result is the same sum in the same order however it is cut.
 import CIntrinsics
 import Glibc
-import Synchronization
 
 package enum PanelGEMM {
   /// Whether the processor has registers for it.
@@ -47,8 +46,8 @@ package enum PanelGEMM {
   ) {
     let inner = a.isTransposed ? a.rows : a.columns
     let (left, right) = (Operand(a), Operand(b))
-    let scratch = Scratch.take()
-    defer { Scratch.give(back: scratch) }
+    let scratch = ScratchPool.shared.take()
+    defer { ScratchPool.shared.give(scratch) }
     for firstColumn in stride(from: 0, to: c.columns, by: maximumColumns) {
       let columns = min(maximumColumns, c.columns - firstColumn)
       let panels = (columns + tileColumns - 1) / tileColumns
@@ -239,28 +238,40 @@ package enum PanelGEMM {
     }
   }
 
-  /// Memory for panels, kept for the next product.
-  private struct Scratch: @unchecked Sendable {
+  /// Memory for the panels of a product.
+  private struct Scratch {
     let right: UnsafeMutablePointer<Float>
     let left: UnsafeMutablePointer<Float>
+  }
 
-    private static let free = Mutex<[Scratch]>([])
+  /// Memory of products that are done, for the next ones.
+  private final class ScratchPool: @unchecked Sendable {
+    static let shared = ScratchPool()
 
-    static func take() -> Scratch {
-      if let scratch = free.withLock({ $0.popLast() }) { return scratch }
-      let left = ThreadPool.shared.threadCount * leftCount
+    // No `Mutex`: ThreadSanitizer does not see its lock.
+    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private var free: [Scratch] = []
+
+    private init() { pthread_mutex_init(lock, nil) }
+
+    func take() -> Scratch {
+      pthread_mutex_lock(lock)
+      let kept = free.popLast()
+      pthread_mutex_unlock(lock)
+      if let kept { return kept }
+      let count = packedCount + ThreadPool.shared.threadCount * leftCount
       var memory: UnsafeMutableRawPointer?
-      let status = posix_memalign(&memory, 1 << 21, (packedCount + left) * 4)
+      let status = posix_memalign(&memory, 1 << 21, 4 * count)
       precondition(status == 0, "no memory for the panels of a product")
-      madvise(memory, (packedCount + left) * 4, MADV_HUGEPAGE)
-      let floats = memory!.bindMemory(to: Float.self, capacity: packedCount + left)
+      madvise(memory, 4 * count, MADV_HUGEPAGE)
+      let floats = memory!.bindMemory(to: Float.self, capacity: count)
       return Scratch(right: floats, left: floats + packedCount)
     }
 
-    static func give(back scratch: Scratch) { free.withLock { $0.append(scratch) } }
-
-    private init(right: UnsafeMutablePointer<Float>, left: UnsafeMutablePointer<Float>) {
-      (self.right, self.left) = (right, left)
+    func give(_ scratch: Scratch) {
+      pthread_mutex_lock(lock)
+      free.append(scratch)
+      pthread_mutex_unlock(lock)
     }
   }
 }
