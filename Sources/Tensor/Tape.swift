@@ -201,11 +201,14 @@ extension Tensor {
   /// - Parameter keepingMemory: whether its memory is kept for that one. Given back to the pool it serves a step's
   ///   activations first, and other memory has to be found for gradients, cleared by the system each time.
   public func zeroGradient(keepingMemory: Bool = false) {
-    var memory = keepingMemory ? gradient?.storage : nil
+    guard keepingMemory else {
+      (gradient, spareGradient) = (nil, nil)
+      return
+    }
+    guard var memory = gradient?.storage else { return }
     gradient = nil
     // Somebody may hold the old gradient.
-    let isKept = memory != nil && memory!.count == count && isKnownUniquelyReferenced(&memory!)
-    spareGradient = isKept ? memory : nil
+    spareGradient = memory.count == count && isKnownUniquelyReferenced(&memory) ? memory : nil
   }
 
   private func takeSpareGradient() -> Storage? {

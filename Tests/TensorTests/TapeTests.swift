@@ -17,7 +17,7 @@ import Tensor
     func backward(_ factor: Float) throws { try x.multiplied(by: factor).sum().backward() }
     try backward(2)
     let place = x.gradient!.pointer
-    x.zeroGradient(keepingMemory: true)
+    for _ in 0..<2 { x.zeroGradient(keepingMemory: true) }
     #expect(x.gradient == nil && x.gradientBytes == 12)
     try backward(5)
     #expect(x.gradient!.pointer == place && x.gradient!.values == [5, 5, 5])
