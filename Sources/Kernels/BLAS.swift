@@ -1,8 +1,8 @@
 // Row-major single-precision matrix products, and OpenBLAS with its start-up repair.
 //
 // Large products are `PanelGEMM`'s where the processor has registers for that. Elsewhere they run in pieces on our own
-// pool, each piece by OpenBLAS on one thread. OpenBLAS's own threads take equal shares
-// and yield while they wait for each other, so on a machine that others use too they lose whole slices of time.
+// pool, each piece by OpenBLAS on one thread. OpenBLAS's own threads take equal shares and yield while they wait for
+// each other, so on a machine that others use too they lose whole slices of time.
 //
 // OpenBLAS 0.3.21 does not know newer processors and falls back to SSE3 code without a word, which costs a factor
 // of five. `BLAS.prepare()` chooses a better core in-process, before the first product, and checks the result.

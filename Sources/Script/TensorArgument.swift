@@ -128,13 +128,16 @@ extension Argument {
 
   /// Appends the values of a nested list in row-major order and returns its shape.
   func readList<Value>(into values: inout [Value], row: (Argument) throws -> [Value]) throws -> [Int] {
+    let base = lua_gettop(lua)
+    defer { lua_settop(lua, base) }
     guard firstType() == LUA_TTABLE else {
       let row = try row(self)
+      if row.isEmpty, let (name, _) = try pairs().first {
+        throw error("expected a list, got a table with named fields (\(describeValue(lua, name.index)))")
+      }
       values += row
       return [row.count]
     }
-    let base = lua_gettop(lua)
-    defer { lua_settop(lua, base) }
     var shape: [Int]?
     let lists = try elements()
     for list in lists {

@@ -210,9 +210,4 @@ extension Tensor {
     // Somebody may hold the old gradient.
     spareGradient = memory.count == count && isKnownUniquelyReferenced(&memory) ? memory : nil
   }
-
-  private func takeSpareGradient() -> Storage? {
-    defer { spareGradient = nil }
-    return spareGradient
-  }
 }

@@ -33,6 +33,13 @@ public final class Tensor: @unchecked Sendable {
     get { lockedGradient.withLock { $0.spare } }
     set { lockedGradient.withLock { $0.spare = newValue } }
   }
+  /// That memory, which its owner no longer keeps.
+  func takeSpareGradient() -> Storage? {
+    lockedGradient.withLock { gradient in
+      defer { gradient.spare = nil }
+      return gradient.spare
+    }
+  }
   /// Bytes of a gradient that is there, or whose memory is kept.
   public var gradientBytes: Int {
     lockedGradient.withLock { $0.tensor == nil && $0.spare == nil ? 0 : MemoryLayout<Float>.stride * count }

@@ -22,6 +22,7 @@ local tests = {}
 
 function tests.wrong_arguments_are_told_by_what_is_documented()
   expect('mid.corpus.generate("x")', 'mid.corpus.generate: argument 1 (n): expected integer, got string "x"')
+  expect("mid.tensor { { x = 1 } }", "mid.tensor: argument 1 (values[1]): expected a list, got a table with named fields (string \"x\")")
   expect("mid.budget.linear(5)", "budget.linear: expected a table of options, got number")
   expect("mid.budget.linear { finl = 1 }", "budget.linear: unknown option 'finl'; did you mean 'final'?")
   expect("mid.load(7)", "mid.load: argument 1 (path): expected string, got number 7")
