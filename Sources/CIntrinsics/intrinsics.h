@@ -28,6 +28,9 @@ typedef _Float16 mt_half16 __attribute__((ext_vector_type(16)));
 /// Brings the cache line at `p` into the second-level cache. Never faults.
 static inline __attribute__((always_inline)) void mt_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 
+/// Keeps the compiler from loading now what is needed later: it would run out of registers.
+static inline __attribute__((always_inline)) void mt_keep_order(void) { __asm__ volatile("" ::: "memory"); }
+
 /// Sixteen signed bytes as floats.
 static inline __attribute__((always_inline)) mt_float16 mt_float_from_bytes(const void *p) {
   mt_char16 bytes;
@@ -179,6 +182,106 @@ static inline __attribute__((always_inline)) void mt_store_columns(mt_float16 a,
     mt_float4 quarters[4] = {columns[j].s0123, columns[j].s4567, columns[j].s89ab, columns[j].scdef};
     for (int q = 0; q < 4; ++q) __builtin_memcpy(p + (4 * q + j) * stride, &quarters[q], 16);
   }
+}
+
+// Eight rows side by side, for processors with registers of eight floats.
+
+typedef float mt_float8 __attribute__((ext_vector_type(8)));
+typedef int32_t mt_int8 __attribute__((ext_vector_type(8)));
+typedef uint32_t mt_word8 __attribute__((ext_vector_type(8)));
+typedef struct {
+  mt_word8 a, b, c, d;
+} mt_words;
+
+/// Four words of 32 bits of each of eight rows, `stride` bytes apart: the first words of all rows, the second ones, and so on.
+static inline __attribute__((always_inline)) mt_words mt_transpose_words(const void *p, long stride) {
+  typedef uint32_t mt_word4 __attribute__((ext_vector_type(4)));
+  mt_word4 rows[8];
+  for (int i = 0; i < 8; ++i) __builtin_memcpy(&rows[i], (const char *)p + i * stride, 16);
+  mt_word8 r0 = __builtin_shufflevector(rows[0], rows[4], 0, 1, 2, 3, 4, 5, 6, 7);
+  mt_word8 r1 = __builtin_shufflevector(rows[1], rows[5], 0, 1, 2, 3, 4, 5, 6, 7);
+  mt_word8 r2 = __builtin_shufflevector(rows[2], rows[6], 0, 1, 2, 3, 4, 5, 6, 7);
+  mt_word8 r3 = __builtin_shufflevector(rows[3], rows[7], 0, 1, 2, 3, 4, 5, 6, 7);
+  mt_word8 low01 = __builtin_shufflevector(r0, r1, 0, 8, 1, 9, 4, 12, 5, 13);
+  mt_word8 high01 = __builtin_shufflevector(r0, r1, 2, 10, 3, 11, 6, 14, 7, 15);
+  mt_word8 low23 = __builtin_shufflevector(r2, r3, 0, 8, 1, 9, 4, 12, 5, 13);
+  mt_word8 high23 = __builtin_shufflevector(r2, r3, 2, 10, 3, 11, 6, 14, 7, 15);
+  return (mt_words){
+      __builtin_shufflevector(low01, low23, 0, 1, 8, 9, 4, 5, 12, 13),
+      __builtin_shufflevector(low01, low23, 2, 3, 10, 11, 6, 7, 14, 15),
+      __builtin_shufflevector(high01, high23, 0, 1, 8, 9, 4, 5, 12, 13),
+      __builtin_shufflevector(high01, high23, 2, 3, 10, 11, 6, 7, 14, 15),
+  };
+}
+
+/// A half-precision number of each of eight rows, `stride` bytes apart.
+static inline __attribute__((always_inline)) mt_float8 mt_transpose_halves(const void *p, long stride) {
+  typedef _Float16 mt_half8 __attribute__((ext_vector_type(8)));
+  typedef uint16_t mt_short8 __attribute__((ext_vector_type(8)));
+  uint16_t h[8];
+  for (int i = 0; i < 8; ++i) __builtin_memcpy(&h[i], (const char *)p + i * stride, 2);
+  mt_short8 bits = {h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]};
+#ifdef __F16C__
+  return (mt_float8)_mm256_cvtph_ps((__m128i)bits);
+#else
+  return __builtin_convertvector((mt_half8)bits, mt_float8);
+#endif
+}
+
+/// A block of 32 columns of eight rows: weight = number * scale + offset, numbers four columns to a word.
+typedef struct {
+  mt_words words;
+  mt_float8 scale, offset;
+} mt_block;
+
+/// Blocks of eight rows, `stride` bytes apart, of numbers of four bits from 0 on (those of columns j and j + 16 share a
+/// byte) behind a scale and, in a header of four bytes, an offset; without one it is -8 times the scale.
+static inline __attribute__((always_inline)) mt_block mt_load_four_bits(const char *p, long stride, long header) {
+  mt_float8 scale = mt_transpose_halves(p, stride);
+  mt_float8 offset = header == 4 ? mt_transpose_halves(p + 2, stride) : scale * -8;
+  mt_words words = mt_transpose_words(p + header, stride);
+  return (mt_block){words, scale, offset};
+}
+
+/// Column `k` of a block of numbers of four bits. The product is exact, so the sum is rounded once either way.
+static inline __attribute__((always_inline)) mt_float8 mt_column_of_four_bits(mt_block block, int k) {
+  mt_word8 words[4] = {block.words.a, block.words.b, block.words.c, block.words.d};
+  mt_word8 shifted = words[k / 4 % 4] >> (k % 4 * 8 + k / 16 * 4);
+  mt_float8 numbers = __builtin_convertvector((mt_int8)(shifted & 15), mt_float8);
+  return __builtin_elementwise_fma(numbers, block.scale, block.offset);
+}
+
+/// Columns of eight rows of blocks of four bits, the next one sixteen floats further.
+static inline __attribute__((always_inline)) void mt_columns_of_four_bits(const void *p, long stride, long header,
+                                                                        float *columns) {
+  mt_block block = mt_load_four_bits((const char *)p, stride, header);
+#pragma clang loop unroll(full)
+  for (int k = 0; k < 32; ++k) {
+    mt_float8 column = mt_column_of_four_bits(block, k);
+    __builtin_memcpy(columns + 16 * k, &column, 32);
+  }
+}
+
+/// The products of 32 rows of blocks of four bits, `stride` bytes apart, with an input row: 32 sums in the order of columns.
+/// Asks for as many bytes at `next`.
+static inline __attribute__((always_inline)) void mt_sums_of_four_bits(const void *p, long stride, long header, long blocks,
+                                                                     const float *x, float *y, const char *next) {
+  const char *rows = (const char *)p;
+  mt_float8 sums[4] = {0, 0, 0, 0};
+  for (long b = 0; b < blocks; ++b, rows += header + 16, x += 32) {
+    for (long end = 0; end < 32 * (header + 16); end += 64) mt_prefetch(next + end);
+    next += 32 * (header + 16);
+    mt_block block[4];
+    for (int g = 0; g < 4; ++g) block[g] = mt_load_four_bits(rows + 8 * g * stride, stride, header);
+#pragma clang loop unroll(full)
+    for (int k = 0; k < 32; ++k) {
+      mt_float8 input = x[k];
+      for (int g = 0; g < 4; ++g) {
+        sums[g] = __builtin_elementwise_fma(mt_column_of_four_bits(block[g], k), input, sums[g]);
+      }
+    }
+  }
+  __builtin_memcpy(y, sums, 128);
 }
 
 // Sums across vectors, a vector being four quarters of four elements. Three of these in a row add up the elements of

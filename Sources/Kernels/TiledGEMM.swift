@@ -17,7 +17,7 @@ public enum TiledGEMM {
   private static let blockRows = 512
 
   /// Whether a tile is six weight rows by four input rows, 24 sums of a register each, or three by two, six sums of two.
-  private static let isWide = MT_VECTOR_REGISTERS >= 32
+  static let isWide = MT_VECTOR_REGISTERS >= 32
   /// Weight rows in one tile.
   static let tile = isWide ? 6 : 3
   /// Input rows in one tile.
@@ -63,8 +63,8 @@ public enum TiledGEMM {
           var prefetch = Prefetch(rows + tile * K, passes: passes(x), tileCount: tile * K)
           multiply(x, rows, K, count, K, y, n, &prefetch)
         }
-      case .q4_0 where isWide: expandAhead(Q4_0.self, x, weight, range, into: y, memory)
-      case .q4_1 where isWide: expandAhead(Q4_1.self, x, weight, range, into: y, memory)
+      case .q4_0: expandAhead(Q4_0.self, x, weight, range, into: y, memory)
+      case .q4_1: expandAhead(Q4_1.self, x, weight, range, into: y, memory)
       case .q8_0 where isWide: expandAhead(Q8_0.self, x, weight, range, into: y, memory)
       default:
         for n in stride(from: range.lowerBound, to: range.upperBound, by: tile) {

@@ -1,8 +1,8 @@
 // Weights as they lie in memory, in any storage format, and the two products of a linear layer with them.
 //
 // Arithmetic is in 32 bits whatever the storage: a weight is expanded, exactly, where it is used. `TiledGEMM` computes
-// the results, `BLAS.multiply` the gradients (and, on processors with few registers, results of many rows), packed
-// weights a panel at a time.
+// the results, `BLAS.multiply` the gradients (and, on processors with few registers, results of many rows; of few rows with
+// numbers of four bits `ColumnGEMM`), packed weights a panel at a time.
 
 /// A weight matrix (N, K) in memory that somebody else owns, one row per output.
 public struct WeightRows {
@@ -40,7 +40,9 @@ public enum LinearKernels {
 
   /// Floats of scratch memory that a product of M rows needs.
   public static func scratchCount(rows M: Int, weight: WeightRows, backward: Bool = false) -> Int {
-    if !backward, M <= TiledGEMM.maximumRows { return TiledGEMM.scratchCount(weight) }
+    if !backward, M <= TiledGEMM.maximumRows {
+      return ColumnGEMM.takes(weight.format) ? ColumnGEMM.scratchCount : TiledGEMM.scratchCount(weight)
+    }
     return weight.format == .f32 ? 0 : min(panelRows, weight.rows) * weight.columns
   }
 
@@ -49,7 +51,9 @@ public enum LinearKernels {
     _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
   ) {
     if x.rows <= TiledGEMM.maximumRows {
-      return TiledGEMM.multiply(x, weight, into: y, scratch: scratch)
+      return ColumnGEMM.takes(weight.format)
+        ? ColumnGEMM.multiply(x, weight, into: y, scratch: scratch)
+        : TiledGEMM.multiply(x, weight, into: y, scratch: scratch)
     }
     forEachPanel(weight, scratch) { panel, range in
       let columns = Matrix(y.pointer + range.lowerBound, rows: y.rows, columns: range.count, stride: y.stride)

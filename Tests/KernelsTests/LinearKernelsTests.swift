@@ -125,7 +125,7 @@ struct RandomWeight {
   private static func widths(_ format: WeightFormat) -> [Int] {
     switch format.blockLength {
     case 1: [1, 15, 17, 33, 64]
-    case 32: [32, 96]
+    case 32: [32, 96, 544]
     default: [256, 512]
     }
   }
