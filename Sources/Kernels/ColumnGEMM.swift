@@ -187,6 +187,23 @@ enum ColumnGEMM {
     }
   }
 
+  /// Calls `body` with each column, four to a step of `lines`.
+  @inline(__always)
+  private static func eachColumn(
+    _ w: UnsafePointer<Float>, _ count: Int, _ lines: inout Lines, _ body: (Int, Column) -> Void
+  ) {
+    // A copy that stays in registers.
+    var ahead = lines
+    for k in stride(from: 0, to: count, by: 4) {
+      ahead.step()
+      for i in k..<k &+ 4 {
+        mt_keep_order()
+        body(i, Column(w + group &* i))
+      }
+    }
+    lines = ahead
+  }
+
   @inline(never)
   private static func six(
     _ x: UnsafePointer<Float>, _ xs: Int, _ w: UnsafePointer<Float>, _ count: Int,
@@ -199,9 +216,7 @@ enum ColumnGEMM {
     var e = Sums(y + 4 * ys, isFirst: isFirst)
     var f = Sums(y + 5 * ys, isFirst: isFirst)
     let (x1, x2, x3, x4, x5) = (x + xs, x + 2 * xs, x + 3 * xs, x + 4 * xs, x + 5 * xs)
-    @inline(__always) func step(_ k: Int) {
-      mt_keep_order()
-      let column = Column(w + group &* k)
+    eachColumn(w, count, &lines) { k, column in
       a.add(column, x[k])
       b.add(column, x1[k])
       c.add(column, x2[k])
@@ -209,16 +224,6 @@ enum ColumnGEMM {
       e.add(column, x4[k])
       f.add(column, x5[k])
     }
-    var (k, ahead) = (0, lines)
-    while k < count {
-      ahead.step()
-      step(k)
-      step(k &+ 1)
-      step(k &+ 2)
-      step(k &+ 3)
-      k &+= 4
-    }
-    lines = ahead
     a.store(y)
     b.store(y + ys)
     c.store(y + 2 * ys)
@@ -237,24 +242,12 @@ enum ColumnGEMM {
     var c = Sums(y + 2 * ys, isFirst: isFirst)
     var d = Sums(y + 3 * ys, isFirst: isFirst)
     let (x1, x2, x3) = (x + xs, x + 2 * xs, x + 3 * xs)
-    @inline(__always) func step(_ k: Int) {
-      mt_keep_order()
-      let column = Column(w + group &* k)
+    eachColumn(w, count, &lines) { k, column in
       a.add(column, x[k])
       b.add(column, x1[k])
       c.add(column, x2[k])
       d.add(column, x3[k])
     }
-    var (k, ahead) = (0, lines)
-    while k < count {
-      ahead.step()
-      step(k)
-      step(k &+ 1)
-      step(k &+ 2)
-      step(k &+ 3)
-      k &+= 4
-    }
-    lines = ahead
     a.store(y)
     b.store(y + ys)
     c.store(y + 2 * ys)
@@ -269,22 +262,10 @@ enum ColumnGEMM {
     var a = Sums(y, isFirst: isFirst)
     var b = Sums(y + ys, isFirst: isFirst)
     let x1 = x + xs
-    @inline(__always) func step(_ k: Int) {
-      mt_keep_order()
-      let column = Column(w + group &* k)
+    eachColumn(w, count, &lines) { k, column in
       a.add(column, x[k])
       b.add(column, x1[k])
     }
-    var (k, ahead) = (0, lines)
-    while k < count {
-      ahead.step()
-      step(k)
-      step(k &+ 1)
-      step(k &+ 2)
-      step(k &+ 3)
-      k &+= 4
-    }
-    lines = ahead
     a.store(y)
     b.store(y + ys)
   }
@@ -295,21 +276,9 @@ enum ColumnGEMM {
     _ y: UnsafeMutablePointer<Float>, _ ys: Int, _ isFirst: Bool, _ lines: inout Lines
   ) {
     var a = Sums(y, isFirst: isFirst)
-    @inline(__always) func step(_ k: Int) {
-      mt_keep_order()
-      let column = Column(w + group &* k)
+    eachColumn(w, count, &lines) { k, column in
       a.add(column, x[k])
     }
-    var (k, ahead) = (0, lines)
-    while k < count {
-      ahead.step()
-      step(k)
-      step(k &+ 1)
-      step(k &+ 2)
-      step(k &+ 3)
-      k &+= 4
-    }
-    lines = ahead
     a.store(y)
   }
 }

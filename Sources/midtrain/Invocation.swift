@@ -87,6 +87,10 @@ struct Invocation {
         guard index + 1 < words.count else {
           throw ScriptError("set needs settings after the folder: budget=120")
         }
+        for (i, setting) in settings.enumerated()
+        where settings[..<i].contains(where: { $0.name == setting.name }) {
+          throw ScriptError("set got '\(setting.name)' twice; give it one value")
+        }
         index = words.count
       case _ where word.hasPrefix("-e"): steps.append(.execute(try value(of: "-e", word.dropFirst(2))))
       case _ where word.hasPrefix("-l"): steps.append(.require(try value(of: "-l", word.dropFirst(2))))

@@ -123,6 +123,40 @@ import Testing
     #expect(nowhere.status == 1 && nowhere.errors == "midtrain: there is no folder 'nowhere'\n")
   }
 
+  /// Even where the modes let everybody in, a process that is neither the owner's nor root's is not read.
+  @Test(.enabled(if: geteuid() == 0, "only root can be another user, too"))
+  func anotherUserIsCutOff() throws {
+    let home = Home()
+    let process = try train(in: "run", steps: 1_000_000, home)
+    chmod(home.path + "/run/.attach", 0o777)
+    chmod(home.path + "/run/.attach/socket", 0o666)
+    let script = #"""
+      use Socket;
+      $) = "$ARGV[0] $ARGV[0]";
+      $> = $ARGV[0];
+      $SIG{PIPE} = "IGNORE";
+      alarm 20;
+      socket(my $socket, AF_UNIX, SOCK_STREAM, 0);
+      connect($socket, sockaddr_un("run/.attach/socket")) or die "no connection: $!";
+      syswrite $socket, qq({"line":"6 * 7"}\n);
+      while (sysread $socket, my $bytes, 4096) { print $bytes; last if $bytes =~ /42/ }
+      """#
+    for (user, isAnswered) in [("0", true), ("65534", false), ("0", true)] {
+      let (client, output) = (home.process([]), Pipe())
+      client.executableURL = URL(fileURLWithPath: "/usr/bin/perl")
+      client.arguments = ["-e", script, user]
+      client.standardOutput = output
+      try client.run()
+      let received = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+      client.waitUntilExit()
+      #expect(client.terminationStatus == 0, "user \(user) could not connect")
+      #expect(isAnswered ? received.contains("42") : received.isEmpty, "user \(user): \(received)")
+    }
+    kill(process.processIdentifier, SIGTERM)
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 143)
+  }
+
   @Test func settingsFromAShell() throws {
     let home = Home()
     let process = try train(in: "run", steps: 600, home)
@@ -142,6 +176,8 @@ import Testing
     #expect(comma.status == 1 && comma.errors.hasPrefix("midtrain: run: option 'lambda': expected one value"))
     let empty = try midtrain(["set", "run", "=5"], home: home)
     #expect(empty.status == 2 && empty.errors.contains("set needs name=value, got '=5'"))
+    let twice = try midtrain(["set", "run", "budget=4", "lambda=1", "budget=5"], home: home)
+    #expect(twice.status == 2 && twice.errors.contains("set got 'budget' twice; give it one value"))
     try finish(process, "run", home)
 
     let entries = try String(contentsOfFile: home.path + "/run/journal.jsonl", encoding: .utf8)

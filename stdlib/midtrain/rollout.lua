@@ -10,7 +10,10 @@ local rollout = {}
 
 rollout.specification = {
   num_generations = { "integer", default = 8, min = 2, max = 1 << 20, knob = true, doc = "G [D]" },
-  max_completion_length = { "integer", default = 2048, min = 1, knob = true, doc = "[D]" },
+  max_completion_length = {
+    "integer", default = 2048, min = 1, knob = true,
+    doc = "[D]; where the model's context ends sooner, completions end there",
+  },
   temperature = { "number", default = 0.8, min = 1e-3, knob = true, doc = "[D]" },
   top_k = { "integer", default = 0, min = 0, knob = true, doc = "0 = off" },
   top_p = { "number", default = 1, min = 1e-6, max = 1, knob = true },
