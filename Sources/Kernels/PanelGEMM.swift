@@ -1,8 +1,9 @@
 // Products of large matrices on processors whose registers hold a tile of twelve rows by 32 columns.
 //
-// Both operands are packed into panels: what a tile needs lies in a row, and the panel of the left one stays in the
-// first-level cache. The right one is packed by all threads together, so that pieces of the result can be small, and there
-// are enough of them for many threads. Every result is the same sum in the same order however it is cut.
+// Both operands are packed into panels: what a tile needs lies in a row. A panel of the right one meets a group of panels
+// of the left one that the second-level cache holds, so that each thread reads the right one from memory or the last cache
+// once for a group. The right one is packed by all threads together, so that pieces of the result can be small, and
+// there are enough of them for many threads. Every result is the same sum in the same order however it is cut.
 import CIntrinsics
 import Glibc
 
@@ -17,7 +18,9 @@ package enum PanelGEMM {
   /// Most of the inner size that a panel has.
   private static let depth = 384
   /// Most panels of the left operand that one thread packs at a time.
-  private static let longestGroup = 4
+  private static let longestGroup = 16
+  /// Fewest of them, but for the last.
+  private static let shortestGroup = 6
   /// Floats of the right operand that are packed at a time, which the last-level cache can hold.
   private static let packedCount = 1 << 21
   /// Floats of a thread: panels of the left operand, with room for four more, and one tile.
@@ -85,11 +88,26 @@ package enum PanelGEMM {
           output.store(high > 0 ? row.load(16, high) : .zero, k * tileColumns + 16)
         }
       } else {
-        if width < tileColumns { output.update(repeating: 0, count: count * tileColumns) }
-        for j in 0..<width {
-          let column = input + j * b.columnStride
-          for k in 0..<count { output[k * tileColumns + j] = column[k] }
-        }
+        packAcross(input, b.columnStride, width, count, into: output, width: tileColumns)
+      }
+    }
+  }
+
+  /// `height` rows, `step` floats apart, as columns of a panel: zeros where there are fewer of them than it is wide.
+  private static func packAcross(
+    _ input: UnsafePointer<Float>, _ step: Int, _ height: Int, _ count: Int,
+    into output: UnsafeMutablePointer<Float>, width: Int
+  ) {
+    for i in stride(from: 0, to: width, by: 4) {
+      let row = input + i * step
+      let whole = i + 4 <= height ? count / 16 * 16 : 0
+      for k in stride(from: 0, to: whole, by: 16) {
+        mt_store_columns(
+          row.vector(k), row.vector(step + k), row.vector(2 * step + k), row.vector(3 * step + k),
+          output + k * width + i, width)
+      }
+      for k in whole..<count {
+        for j in 0..<4 { output[k * width + i + j] = i + j < height ? row[j * step + k] : 0 }
       }
     }
   }
@@ -100,9 +118,9 @@ package enum PanelGEMM {
     pieces: Int
   ) {
     let panels = (c.columns + tileColumns - 1) / tileColumns
-    // Fewer rows in each piece, then fewer columns.
+    // Half of the columns in each piece and few rows, or fewer columns, for each part of which the rows are packed again.
     let rowPanels = (c.rows + tileRows - 1) / tileRows
-    let group = max(1, min(longestGroup, rowPanels / pieces)) * tileRows
+    let group = min(longestGroup, max(shortestGroup, 2 * rowPanels / pieces)) * tileRows
     let groups = (c.rows + group - 1) / group
     let across = max(1, min((pieces + groups - 1) / groups, panels / 4))
     ThreadPool.shared.forEach(count: groups * across, grain: 1) { piece, slot in
@@ -114,13 +132,18 @@ package enum PanelGEMM {
         let count = min(depth, inner.upperBound - first)
         packLeft(a, rows, first, count, into: packed)
         let right = scratch.right + (first - inner.lowerBound) * panels * tileColumns
-        for row in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
-          for panel in part * panels / across..<(part + 1) * panels / across {
-            prefetch(c, row, panel * tileColumns)
-            tile(
-              packed + (row - rows.lowerBound) * count, right + panel * count * tileColumns, count, into: sums
-            )
-            add(sums, to: c, row, panel * tileColumns, alpha, first == inner.lowerBound ? beta : 1)
+        for panel in part * panels / across..<(part + 1) * panels / across {
+          for row in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
+            let (column, beta) = (panel * tileColumns, first == inner.lowerBound ? beta : 1)
+            let (left, right) = (packed + (row - rows.lowerBound) * count, right + column * count)
+            let isWhole = row + tileRows <= c.rows && column + tileColumns <= c.columns
+            if isWhole, alpha == 1, beta == 0 || beta == 1 {
+              let target = c.pointer + row * c.stride + column
+              tile(left, right, count, into: target, stride: c.stride, isAdded: beta == 1)
+            } else {
+              tile(left, right, count, into: sums, stride: tileColumns, isAdded: false)
+              add(sums, to: c, row, column, alpha, beta)
+            }
           }
         }
       }
@@ -140,18 +163,7 @@ package enum PanelGEMM {
         let width = start + 16 <= rows.upperBound ? 16 : height
         for k in 0..<count { output.store(input.load(k * a.columnStride, width), k * tileRows) }
       } else {
-        let whole = height == tileRows ? count / 16 * 16 : 0
-        for i in stride(from: 0, to: tileRows, by: 4) {
-          let (row, step) = (input + i * a.rowStride, a.rowStride)
-          for k in stride(from: 0, to: whole, by: 16) {
-            mt_store_columns(
-              row.vector(k), row.vector(step + k), row.vector(2 * step + k), row.vector(3 * step + k),
-              output + k * tileRows + i, tileRows)
-          }
-        }
-        for k in whole..<count {
-          for i in 0..<tileRows { output[k * tileRows + i] = i < height ? input[i * a.rowStride + k] : 0 }
-        }
+        packAcross(input, a.rowStride, height, count, into: output, width: tileRows)
       }
     }
   }
@@ -169,57 +181,58 @@ package enum PanelGEMM {
     }
 
     @inline(__always)
-    func store(to sums: UnsafeMutablePointer<Float>) {
-      sums.store(low, 0)
-      sums.store(high, 16)
+    func store(to sums: UnsafeMutablePointer<Float>, isAdded: Bool) {
+      sums.store(isAdded ? sums.vector(0) + low : low, 0)
+      sums.store(isAdded ? sums.vector(16) + high : high, 16)
     }
   }
 
-  /// One tile of a product: (12, 32), row by row.
+  /// One tile of a product: (12, 32), rows `stride` apart, which may be added to what is there.
   private static func tile(
     _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int,
-    into sums: UnsafeMutablePointer<Float>
+    into sums: UnsafeMutablePointer<Float>, stride: Int, isAdded: Bool
   ) {
     var (r0, r1, r2, r3, r4, r5) = (Row(), Row(), Row(), Row(), Row(), Row())
     var (r6, r7, r8, r9, r10, r11) = (Row(), Row(), Row(), Row(), Row(), Row())
     var (a, b) = (a, b)
-    for _ in 0..<count {
-      let inputs = (b.vector(0), b.vector(16))
-      r0.add(a[0], inputs)
-      r1.add(a[1], inputs)
-      r2.add(a[2], inputs)
-      r3.add(a[3], inputs)
-      r4.add(a[4], inputs)
-      r5.add(a[5], inputs)
-      r6.add(a[6], inputs)
-      r7.add(a[7], inputs)
-      r8.add(a[8], inputs)
-      r9.add(a[9], inputs)
-      r10.add(a[10], inputs)
-      r11.add(a[11], inputs)
-      a += tileRows
-      b += tileColumns
+    // Between twelfths of the work rows of the result are asked for: they will be there once the sums are.
+    let twelfth = (count + tileRows - 1) / tileRows
+    var (left, target) = (count, sums)
+    while left > 0 {
+      mt_prefetch(target)
+      mt_prefetch(target + 16)
+      for _ in 0..<min(left, twelfth) {
+        let inputs = (b.vector(0), b.vector(16))
+        r0.add(a[0], inputs)
+        r1.add(a[1], inputs)
+        r2.add(a[2], inputs)
+        r3.add(a[3], inputs)
+        r4.add(a[4], inputs)
+        r5.add(a[5], inputs)
+        r6.add(a[6], inputs)
+        r7.add(a[7], inputs)
+        r8.add(a[8], inputs)
+        r9.add(a[9], inputs)
+        r10.add(a[10], inputs)
+        r11.add(a[11], inputs)
+        a += tileRows
+        b += tileColumns
+      }
+      left -= twelfth
+      target += stride
     }
-    r0.store(to: sums)
-    r1.store(to: sums + tileColumns)
-    r2.store(to: sums + 2 * tileColumns)
-    r3.store(to: sums + 3 * tileColumns)
-    r4.store(to: sums + 4 * tileColumns)
-    r5.store(to: sums + 5 * tileColumns)
-    r6.store(to: sums + 6 * tileColumns)
-    r7.store(to: sums + 7 * tileColumns)
-    r8.store(to: sums + 8 * tileColumns)
-    r9.store(to: sums + 9 * tileColumns)
-    r10.store(to: sums + 10 * tileColumns)
-    r11.store(to: sums + 11 * tileColumns)
-  }
-
-  /// Asks for the memory of a part of the result, which will be there once its sums are.
-  private static func prefetch(_ c: Matrix, _ row: Int, _ column: Int) {
-    for i in row..<min(c.rows, row + tileRows) {
-      mt_prefetch(c.pointer + i * c.stride + column)
-      mt_prefetch(c.pointer + i * c.stride + column + 16)
-    }
+    r0.store(to: sums, isAdded: isAdded)
+    r1.store(to: sums + stride, isAdded: isAdded)
+    r2.store(to: sums + 2 * stride, isAdded: isAdded)
+    r3.store(to: sums + 3 * stride, isAdded: isAdded)
+    r4.store(to: sums + 4 * stride, isAdded: isAdded)
+    r5.store(to: sums + 5 * stride, isAdded: isAdded)
+    r6.store(to: sums + 6 * stride, isAdded: isAdded)
+    r7.store(to: sums + 7 * stride, isAdded: isAdded)
+    r8.store(to: sums + 8 * stride, isAdded: isAdded)
+    r9.store(to: sums + 9 * stride, isAdded: isAdded)
+    r10.store(to: sums + 10 * stride, isAdded: isAdded)
+    r11.store(to: sums + 11 * stride, isAdded: isAdded)
   }
 
   /// `c = alpha · sums + beta · c` for the part of a tile that the result has.

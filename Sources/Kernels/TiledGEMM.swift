@@ -1,4 +1,4 @@
-// Products with a weight matrix, tile by tile: made for the few rows of decoding, as fast for many.
+// Products with a weight matrix, tile by tile: made for the few rows of decoding, as fast for some hundred.
 //
 // OpenBLAS packs both operands first, which costs as much as the product itself when there are few rows. Here some
 // weight rows at a time meet some input rows, their running sums in registers, each weight read once from where it lies.
@@ -9,12 +9,9 @@ import CIntrinsics
 
 /// `y = x · wᵀ`.
 public enum TiledGEMM {
-  /// Most rows that this way is used for: where registers hold the running sums, it is faster than OpenBLAS for any
-  /// number; where they do not, for few, see LOG.md.
-  public static let maximumRows = isWide ? Int.max : 64
-
-  /// Rows that meet all weights before the next ones do: as many as the second-level cache and its streams can feed.
-  private static let blockRows = 512
+  /// Most rows that this way is used for, more than packing both operands pays for: where registers hold the running sums
+  /// than `PanelGEMM` needs, elsewhere than OpenBLAS does, see LOG.md.
+  public static let maximumRows = isWide ? 448 : 64
 
   /// Whether a tile is six weight rows by four input rows, 24 sums of a register each, or three by two, six sums of two.
   static let isWide = MT_VECTOR_REGISTERS >= 32
@@ -34,18 +31,6 @@ public enum TiledGEMM {
   ///   - x: (M, K). `weight`: (N, K). `y`: (M, N).
   ///   - scratch: `scratchCount` floats.
   public static func multiply(
-    _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
-  ) {
-    // Blocks of even size, whole tiles but for the last.
-    let blocks = (x.rows + blockRows - 1) / blockRows
-    let rows = (x.rows + 4 * blocks - 1) / max(1, 4 * blocks) * 4
-    for start in stride(from: 0, to: x.rows, by: max(1, rows)) {
-      let range = start..<min(x.rows, start + rows)
-      multiplyBlock(x.rows(range), weight, into: y.rows(range), scratch: scratch)
-    }
-  }
-
-  private static func multiplyBlock(
     _ x: Matrix, _ weight: WeightRows, into y: Matrix, scratch: UnsafeMutablePointer<Float>
   ) {
     let K = weight.columns

@@ -1,8 +1,8 @@
 // Weights as they lie in memory, in any storage format, and the two products of a linear layer with them.
 //
 // Arithmetic is in 32 bits whatever the storage: a weight is expanded, exactly, where it is used. `TiledGEMM` computes
-// the results, `BLAS.multiply` the gradients (and, on processors with few registers, results of many rows; of few rows with
-// numbers of four bits `ColumnGEMM`), packed weights a panel at a time.
+// results of few rows (on processors with few registers `ColumnGEMM`, if numbers have four bits), `BLAS.multiply` those of
+// many and the gradients, packed weights a panel at a time.
 
 /// A weight matrix (N, K) in memory that somebody else owns, one row per output.
 public struct WeightRows {

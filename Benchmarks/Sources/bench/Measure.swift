@@ -44,9 +44,18 @@ extension CausalLM {
 }
 
 extension Weight {
-  /// Blocks of different bytes below 64: then scales are numbers below 2.
+  /// Blocks of different bytes below 64: then scales are numbers below 2. bfloat16 would have numbers too small for
+  /// some processors to be quick, so it is made of floats.
   static func some(_ shape: [Int], _ format: WeightFormat) -> Weight {
-    Weight(shape: shape, format: format) { memory in
+    if format == .bf16 {
+      let floats = Tensor.some(shape)
+      return Weight(shape: shape, format: format) { memory in
+        BFloat16Kernels.encode(
+          floats.pointer, into: memory.assumingMemoryBound(to: UInt16.self), floats.count)
+        withExtendedLifetime(floats) {}
+      }
+    }
+    return Weight(shape: shape, format: format) { memory in
       let bytes = memory.assumingMemoryBound(to: UInt8.self)
       var state: UInt32 = 1
       for i in 0..<shape[0] * format.rowBytes(shape[1]) {
