@@ -56,8 +56,33 @@ extension Argument {
   }
 }
 
+/// The fields of `mid.model_info`.
+private func table(of model: ModelDescription) -> Table {
+  let config = model.config
+  let tokenizer = model.tokenizer.map { tokenizer in
+    [
+      "vocab_size": tokenizer.vocabularySize, "bos_token_id": tokenizer.bosID,
+      "eos_token_id": tokenizer.eosID, "has_chat_template": tokenizer.chatTemplate != nil,
+    ] as Table
+  }
+  let problem = model.tokenizerProblem.map { ["problem": $0] as Table }
+  let elements = model.elements.sorted { $0.value > $1.value }
+  return [
+    "path": model.path, "format": model.isGGUF ? "gguf" : "safetensors",
+    "model_type": config.architecture.rawValue, "num_parameters": config.numParameters, "bytes": model.bytes,
+    "elements": Table(elements.map { (name: $0.key, value: $0.value) }),
+    "hidden_size": config.hiddenSize, "intermediate_size": config.intermediateSize,
+    "num_hidden_layers": config.numHiddenLayers, "num_attention_heads": config.numAttentionHeads,
+    "num_key_value_heads": config.numKeyValueHeads, "head_dim": config.headDim,
+    "vocab_size": config.vocabSize,
+    "max_position_embeddings": config.maxPositionEmbeddings,
+    "rope_theta": config.rotaryDim > 0 ? config.ropeTheta : nil,
+    "tie_word_embeddings": config.tieWordEmbeddings, "tokenizer": tokenizer ?? problem,
+  ]
+}
+
 extension Registry {
-  /// `mid.load`, `mid.batch` and the types `Model` and `Batch`.
+  /// `mid.load`, `mid.model_info`, `mid.batch` and the types `Model` and `Batch`.
   package func addModels() {
     longFunction(
       "load", "Loads a model: a Hugging Face folder, a GGUF file, or a name in the model cache.",
@@ -73,6 +98,24 @@ extension Registry {
       return {
         let model = try LanguageModel.load(path, storage: storage)
         return { try $0.return(model) }
+      }
+    }
+
+    longFunction(
+      "model_info",
+      """
+      What is in a model's files, read from their headers: the sizes of its config by their names there (`model_type`, \
+      `hidden_size`, …), `num_parameters`, `format` ("safetensors" or "gguf"), `elements` by how they are stored, \
+      their `bytes`, and `tokenizer`: its `vocab_size`, `bos_token_id`, `eos_token_id`, `has_chat_template`, or the \
+      `problem` with it.
+      """,
+      [Parameter("path", "string", "a Hugging Face folder, a GGUF file, or a name in the model cache")],
+      returns: "table", example: "mid.model_info(\"SmolLM2-135M-Instruct\").num_parameters"
+    ) { call in
+      let path = try call[1].path()
+      return {
+        let model = try ModelDescription(path: path)
+        return { try $0.return(table(of: model)) }
       }
     }
 

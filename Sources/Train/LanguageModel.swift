@@ -48,7 +48,7 @@ public final class LanguageModel: @unchecked Sendable {
     return try Tokenizer(GGUFVocabulary(GGUFFile(path: path)))
   }
 
-  private static func tokenizer(of files: ModelFiles) throws -> Tokenizer? {
+  static func tokenizer(of files: ModelFiles) throws -> Tokenizer? {
     if let gguf = files.gguf { return try Tokenizer(GGUFVocabulary(gguf)) }
     let hasOne = FileManager.default.fileExists(atPath: files.path + "/tokenizer.json")
     return hasOne ? try Tokenizer(path: files.path) : nil
@@ -64,7 +64,7 @@ public final class LanguageModel: @unchecked Sendable {
   }
 
   /// A path as it is if something is there, else one of that name in the model cache.
-  private static func resolve(_ path: String) throws -> String {
+  static func resolve(_ path: String) throws -> String {
     let expanded = NSString(string: path).expandingTildeInPath
     let candidates = [expanded, "\(cacheFolder)/\(path)", "\(cacheFolder)/\(path).gguf"]
     if let found = candidates.first(where: FileManager.default.fileExists) { return found }

@@ -56,7 +56,13 @@ struct Invocation {
       switch word {
       case "-h", "--help", "help": command = .help
       case "-v", "--version": command = .version
-      case "info" where !fileExists(word): command = .info
+      case "info" where !fileExists(word):
+        guard index + 1 < words.count else {
+          command = .info
+          break
+        }
+        index += 1
+        steps.append(.execute("require 'midtrain.inspection'.command([=====[\(words[index])]=====])"))
       case "-i": isInteractive = true
       case "-": setScript(.standardInput, at: index)
       case "run" where !fileExists(word):
@@ -169,6 +175,7 @@ struct Invocation {
            midtrain pull OWNER/NAME [FILE…]  fetch a model from the Hugging Face hub into the model cache
            midtrain doctor [DIR]             check the installation, or what looks wrong with a run
            midtrain info                     what the engine runs on
+           midtrain info MODEL               what is in a model's files
     options, in Lua's order:
       -e CODE    run CODE
       -l NAME    require NAME into a global

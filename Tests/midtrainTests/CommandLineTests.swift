@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The program through pipes: scripts, options, exit statuses.
@@ -170,6 +171,44 @@ import Testing
     #expect(outcome.output == "42\n1\n2\n3\n30\ntext\tnil\n{ 1, { a = \"b\" } }\n")
     #expect(outcome.errors.contains("attempt to call a nil value (global 'nothing')"))
     #expect(outcome.status == 0)
+  }
+
+  /// What the files say, and what loading them finds.
+  @Test(arguments: [
+    ("tiny-llama", "llama", "2 layers, d 32, feed-forward 48, 4 heads (keys and values 2) of 8"),
+    ("tiny-qwen3", "qwen3", "2 layers, d 32, feed-forward 48, 4 heads (keys and values 2) of 16"),
+    ("tiny-gpt2", "gpt2, embeddings tied", "2 layers, d 32, feed-forward 128, 4 heads of 8"),
+  ])
+  func aModelIsDescribed(name: String, architecture: String, shape: String) throws {
+    let path = Places.golden(name).path
+    for file in [path, path + ".gguf"] {
+      let outcome = try midtrain(["info", file])
+      #expect(outcome.status == 0 && outcome.errors.isEmpty)
+      #expect(outcome.output.contains("\narchitecture  \(architecture)\n"), "\(outcome.output)")
+      #expect(outcome.output.contains("\nshape         \(shape)\n"), "\(outcome.output)")
+    }
+    let code = """
+      local info, n = mid.model_info(arg[1]), 0
+      for _, parameter in pairs(mid.load(arg[1]):parameters()) do n = n + #parameter:flatten() end
+      for _, count in pairs(info.elements) do n = n - count end
+      print(n, info.bytes >= info.num_parameters, info.vocab_size)
+      """
+    let loaded = try midtrain(["-", path], input: code)
+    #expect(loaded.output == "0\ttrue\t97\n", "\(loaded.output) \(loaded.errors)")
+  }
+
+  @Test func whatIsNoModelIsRefused() throws {
+    let home = Home()
+    _ = try home.write("no model", to: "text.gguf")
+    for (path, message) in [
+      ("nowhere", "midtrain: info: nowhere: no such folder or file, and no model of that name in "),
+      ("text.gguf", "midtrain: info: text.gguf: does not begin with \"GGUF\": it is no GGUF file\n"),
+      (".", "midtrain: info: ./config.json: cannot open: No such file or directory\n"),
+    ] {
+      let outcome = try midtrain(["info", path], home: home)
+      #expect(outcome.status == 1 && outcome.output.isEmpty)
+      #expect(outcome.errors.hasPrefix(message), "\(outcome.errors)")
+    }
   }
 
   @Test func midIsTheModule() throws {

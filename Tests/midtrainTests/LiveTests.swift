@@ -170,11 +170,7 @@ import Testing
     try terminal.expect("> ")
     terminal.enter("run.reward = function() io.write 'endless\\n' while true do end end run:start();")
     try terminal.expect("endless\n")
-    terminal.control("c")
-    // Two signals at once would be one.
-    usleep(100_000)
-    terminal.control("c")
-    try terminal.expect("interrupted")
+    try terminal.control("c", until: "interrupted")
     try terminal.expect("> ")
     terminal.enter("run.status .. run.t")
     try terminal.expect("\nfailed2\n> ")

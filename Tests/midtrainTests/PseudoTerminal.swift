@@ -180,6 +180,16 @@ final class PseudoTerminal {
   /// Control and a letter.
   func control(_ letter: Character) { type(String(UnicodeScalar(letter.asciiValue! & 0x1f))) }
 
+  /// Presses Control and a letter until the text shows, a second apart: presses that a busy machine sees at once are one.
+  func control(_ letter: Character, until text: String) throws {
+    for _ in 0..<30 where !unread.contains(text) {
+      control(letter)
+      let deadline = Date().addingTimeInterval(1)
+      while Date() < deadline, !unread.contains(text) { _ = read(patience: 100) }
+    }
+    try expect(text)
+  }
+
   /// Reads until the text shows, and forgets everything up to its end.
   ///
   /// - Throws: when it has not shown within half a minute.
@@ -227,11 +237,11 @@ final class PseudoTerminal {
     return status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
   }
 
-  /// Takes what is there, waiting if need be; false when the program has gone or says nothing for long.
-  private func read() -> Bool {
+  /// Takes what is there, waiting if need be; false when the program has gone or says nothing for so many milliseconds.
+  private func read(patience: Int32 = 30_000) -> Bool {
     var descriptor = pollfd(fd: master, events: Int16(POLLIN), revents: 0)
     // Other tests of this process send signals, which may end a system call early.
-    let ready = poll(&descriptor, 1, 30_000)
+    let ready = poll(&descriptor, 1, patience)
     if ready < 0, errno == EINTR { return true }
     guard ready > 0 else { return false }
     var chunk = [UInt8](repeating: 0, count: 4096)

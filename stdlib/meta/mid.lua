@@ -484,6 +484,13 @@ function mid.grade_gsm8k(answer, gold, options) end
 ---@return Model
 function mid.load(path, options) end
 
+--- What is in a model's files, read from their headers: the sizes of its config by their names there (`model_type`, `hidden_size`, …), `num_parameters`, `format` ("safetensors" or "gguf"), `elements` by how they are stored, their `bytes`, and `tokenizer`: its `vocab_size`, `bos_token_id`, `eos_token_id`, `has_chat_template`, or the `problem` with it.
+---
+---     mid.model_info("SmolLM2-135M-Instruct").num_parameters
+---@param path string a Hugging Face folder, a GGUF file, or a name in the model cache
+---@return table
+function mid.model_info(path) end
+
 --- A model with random weights, to be trained from scratch: matrices from a normal distribution with standard deviation initializer_range (0.02), norms 1.
 ---
 ---     model = mid.from_config({ model_type = "llama", … }, { tokenizer = tokenizer, seed = 1 })
@@ -713,6 +720,9 @@ mid.record = require "midtrain.record"
 
 --- what every training run shares
 mid.run = require "midtrain.run"
+
+--- what is in a model's files
+mid.inspection = require "midtrain.inspection"
 
 --- what is known of a function
 mid.functions = require "midtrain.functions"

@@ -38,6 +38,7 @@ local modules = {
   heat = "text coloured by a value for each token",
   health = "numbers that are not what they should be",
   history = "the metrics of a run's steps",
+  inspection = "what is in a model's files",
   installation = "whether this installation works",
   journal = "what a run writes down",
   knobs = "settings that change while a run trains",
