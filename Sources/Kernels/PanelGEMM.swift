@@ -118,7 +118,7 @@ package enum PanelGEMM {
     pieces: Int
   ) {
     let panels = (c.columns + tileColumns - 1) / tileColumns
-    // Half of the columns in each piece and few rows, or fewer columns, for each part of which the rows are packed again.
+    // Two parts of the columns, more only where rows are few: each part packs its rows again.
     let rowPanels = (c.rows + tileRows - 1) / tileRows
     let group = min(longestGroup, max(shortestGroup, 2 * rowPanels / pieces)) * tileRows
     let groups = (c.rows + group - 1) / group

@@ -9,8 +9,8 @@ import CIntrinsics
 
 /// `y = x · wᵀ`.
 public enum TiledGEMM {
-  /// Most rows that this way is used for, more than packing both operands pays for: where registers hold the running sums
-  /// than `PanelGEMM` needs, elsewhere than OpenBLAS does, see LOG.md.
+  /// Most rows that this way is used for. With more it pays to pack both operands, which `PanelGEMM` does where registers
+  /// hold its tiles, and OpenBLAS elsewhere, see LOG.md.
   public static let maximumRows = isWide ? 448 : 64
 
   /// Whether a tile is six weight rows by four input rows, 24 sums of a register each, or three by two, six sums of two.
