@@ -2,44 +2,98 @@
 import CIntrinsics
 import Glibc
 
+/// What is known of softmax(logits / temperature) for one row whose logits come part by part. Here z are logits times the
+/// inverse temperature.
+public struct LogitSums {
+  /// The largest z.
+  private var peak = -Float.infinity
+  /// Σ e^(z − peak).
+  private var exponentials: Float = 0
+  /// Σ e^(z − peak)·(z − peak), where entropies are wanted.
+  private var weighted: Float = 0
+  /// z of the target.
+  fileprivate var target: Float = 0
+
+  /// Before the first part.
+  public init() {}
+
+  /// The logarithm of the sum of exponentials.
+  public var logSum: Float { peak + Glibc.log(exponentials) }
+
+  /// The logarithm of the target's probability.
+  public var logProbability: Float { target - peak - Glibc.log(exponentials) }
+
+  /// The entropy in nats.
+  public var entropy: Float { Glibc.log(exponentials) - weighted / exponentials }
+
+  /// Takes one block of logits into account.
+  @inline(__always)
+  fileprivate mutating func add(_ logits: UnsafePointer<Float>, _ count: Int, _ inverse: Float, entropy: Bool)
+  {
+    let peak = VectorKernels.maximum(logits, count) * inverse
+    // Logits of -infinity alone add nothing.
+    if peak == -.infinity { return }
+    var block = LogitSums()
+    block.peak = peak
+    if entropy {
+      (block.exponentials, block.weighted) = LogitKernels.entropySums(logits, inverse, -peak, count)
+    } else {
+      block.exponentials = VectorKernels.sumOfExponentials(logits, times: inverse, plus: -peak, count)
+    }
+    if exponentials == 0 {
+      (self.peak, exponentials, weighted) = (peak, block.exponentials, block.weighted)
+    } else {
+      let highest = max(self.peak, peak)
+      rescale(to: highest)
+      block.rescale(to: highest)
+      exponentials += block.exponentials
+      weighted += block.weighted
+    }
+  }
+
+  /// Expresses the sums by a peak that is at least as high.
+  @inline(__always)
+  private mutating func rescale(to highest: Float) {
+    let shift = peak - highest
+    if shift == 0 { return }
+    let factor = Glibc.exp(shift)
+    weighted = factor * (weighted + shift * exponentials)
+    exponentials *= factor
+    peak = highest
+  }
+}
+
 /// Kernels that read one row of V logits at a time.
 public enum LogitKernels {
-  /// For each row: the log-probability of its target, the logarithm of the sum of exponentials, and the entropy in
-  /// nats, all of softmax(logits / temperature).
+  /// Logits of a row that are looked at together. Parts of a vocabulary that begin at multiples of it give the same sums
+  /// however many they are.
+  public static let block = 512
+
+  /// Takes logits of some tokens into account, for each row.
   ///
   /// - Parameters:
-  ///   - logits: (N, V).
-  ///   - targets, inverseTemperatures: N values, slices of the rows' places in a longer list; factors are positive.
-  ///   - logProbabilities, logSums, entropies: (N).
-  public static func logProbabilities(
-    _ logits: Matrix, targets: ArraySlice<Int32>, inverseTemperatures: ArraySlice<Float>,
-    logProbabilities: UnsafeMutablePointer<Float>, logSums: UnsafeMutablePointer<Float>,
-    entropies: UnsafeMutablePointer<Float>?
+  ///   - logits: (N, any number of tokens).
+  ///   - first: the token of the first column, a multiple of `block`.
+  ///   - targets, inverseTemperatures: N tokens of the whole vocabulary, and N positive factors.
+  ///   - sums: (N).
+  public static func add(
+    _ logits: Matrix, first: Int, targets: [Int32], inverseTemperatures: [Float],
+    to sums: UnsafeMutablePointer<LogitSums>, entropy: Bool
   ) {
-    let V = logits.columns
     ThreadPool.shared.forEach(count: logits.rows, grain: 1) { rows in
       for n in rows {
         let row = UnsafePointer(logits.pointer + n * logits.stride)
-        let inverse = inverseTemperatures[inverseTemperatures.startIndex + n]
-        let target = row[Int(targets[targets.startIndex + n])] * inverse
-        let peak = VectorKernels.maximum(row, V) * inverse
-        let sum: Float
-        if let entropies {
-          let (exponentials, weighted) = entropySums(row, inverse, -peak, V)
-          sum = exponentials
-          entropies[n] = Glibc.log(sum) - weighted / sum
-        } else {
-          sum = VectorKernels.sumOfExponentials(row, times: inverse, plus: -peak, V)
+        let (inverse, target) = (inverseTemperatures[n], Int(targets[n]) - first)
+        if target >= 0, target < logits.columns { sums[n].target = row[target] * inverse }
+        for start in stride(from: 0, to: logits.columns, by: block) {
+          sums[n].add(row + start, min(block, logits.columns - start), inverse, entropy: entropy)
         }
-        let logSum = Glibc.log(sum)
-        logProbabilities[n] = target - peak - logSum
-        logSums[n] = peak + logSum
       }
     }
   }
 
   /// Σ e^z and Σ e^z·z with z = row · factor + offset.
-  private static func entropySums(
+  fileprivate static func entropySums(
     _ row: UnsafePointer<Float>, _ factor: Float, _ offset: Float, _ V: Int
   ) -> (exponentials: Float, weighted: Float) {
     let (factor, offset) = (Vector(repeating: factor), Vector(repeating: offset))
@@ -69,9 +123,9 @@ public enum LogitKernels {
   private static func bounded(_ z: Vector) -> Vector { mt_larger(Vector(repeating: -100), z) }
 
   /// Replaces logits by their gradient: with z = logits / T, p = softmax(z) and H its entropy,
-  /// d/dlogits = (g_lp · (1[target] − p) − g_H · p · (log p + H)) / T.
+  /// d/dlogits = (g_lp · (1[target] − p) − g_H · p · (log p + H)) / T. Parameters are those of `add`.
   public static func logProbabilitiesBackward(
-    _ logits: Matrix, targets: ArraySlice<Int32>, inverseTemperatures: ArraySlice<Float>,
+    _ logits: Matrix, first: Int, targets: [Int32], inverseTemperatures: [Float],
     logSums: UnsafePointer<Float>, entropies: UnsafePointer<Float>?, dlogProbabilities: UnsafePointer<Float>,
     dentropies: UnsafePointer<Float>?
   ) {
@@ -79,7 +133,7 @@ public enum LogitKernels {
     ThreadPool.shared.forEach(count: logits.rows, grain: 1) { rows in
       for n in rows {
         let row = logits.pointer + n * logits.stride
-        let factor = inverseTemperatures[inverseTemperatures.startIndex + n]
+        let factor = inverseTemperatures[n]
         let (inverse, shift) = (Vector(repeating: factor), Vector(repeating: logSums[n]))
         let g = dlogProbabilities[n]
         let slope = Vector(repeating: -g * factor)
@@ -96,7 +150,8 @@ public enum LogitKernels {
             row.store(boundedExponential(row.load(i, n) * inverse - shift) * slope, i, n)
           }
         }
-        row[Int(targets[targets.startIndex + n])] += g * factor
+        let target = Int(targets[n]) - first
+        if target >= 0, target < V { row[target] += g * factor }
       }
     }
   }
@@ -119,17 +174,17 @@ public enum LogitKernels {
   // MARK: Choosing a token
 
   /// Logits that are looked at together; a token is then searched for in one block only.
-  private static let block = 256
+  private static let searchBlock = 256
 
   /// The first of the largest logits; 0 where one is NaN.
   public static func argmax(_ logits: UnsafePointer<Float>, _ V: Int) -> Int {
     var (best, start) = (-Float.infinity, 0)
-    for b in stride(from: 0, to: V, by: block) {
-      let peak = VectorKernels.maximum(logits + b, min(block, V - b))
+    for b in stride(from: 0, to: V, by: searchBlock) {
+      let peak = VectorKernels.maximum(logits + b, min(searchBlock, V - b))
       if peak.isNaN { return 0 }
       if peak > best { (best, start) = (peak, b) }
     }
-    return (start..<min(V, start + block)).first { logits[$0] == best } ?? 0
+    return (start..<min(V, start + searchBlock)).first { logits[$0] == best } ?? 0
   }
 
   /// log softmax(logits · inverseTemperature)[index].
@@ -148,13 +203,13 @@ public enum LogitKernels {
     _ logits: UnsafePointer<Float>, inverseTemperature: Float, uniform: Double, _ V: Int
   ) -> (index: Int, logProb: Float) {
     let peak = VectorKernels.maximum(logits, V) * inverseTemperature
-    let blocks = (V + block - 1) / block
+    let blocks = (V + searchBlock - 1) / searchBlock
     let (chosen, total) = withUnsafeTemporaryAllocation(of: Float.self, capacity: blocks) { sums in
       var total = 0.0
       for b in 0..<blocks {
-        let start = b * block
+        let start = b * searchBlock
         sums[b] = VectorKernels.sumOfExponentials(
-          logits + start, times: inverseTemperature, plus: -peak, min(block, V - start))
+          logits + start, times: inverseTemperature, plus: -peak, min(searchBlock, V - start))
         total += Double(sums[b])
       }
       let target = uniform * total
@@ -162,9 +217,9 @@ public enum LogitKernels {
       for b in 0..<blocks {
         let after = sum + Double(sums[b])
         if after > target {
-          let start = b * block
+          let start = b * searchBlock
           let inside = choose(
-            logits + start, inverseTemperature, -peak, min(block, V - start), target - sum)
+            logits + start, inverseTemperature, -peak, min(searchBlock, V - start), target - sum)
           return (inside.map { start + $0 }, total)
         }
         sum = after

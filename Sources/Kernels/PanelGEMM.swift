@@ -118,9 +118,9 @@ package enum PanelGEMM {
     pieces: Int
   ) {
     let panels = (c.columns + tileColumns - 1) / tileColumns
-    // Two parts of the columns, more only where rows are few: each part packs its rows again.
+    // Parts of the columns only where rows are few: each part packs its rows again.
     let rowPanels = (c.rows + tileRows - 1) / tileRows
-    let group = min(longestGroup, max(shortestGroup, 2 * rowPanels / pieces)) * tileRows
+    let group = min(longestGroup, max(shortestGroup, (rowPanels + pieces - 1) / pieces)) * tileRows
     let groups = (c.rows + group - 1) / group
     let across = max(1, min((pieces + groups - 1) / groups, panels / 4))
     ThreadPool.shared.forEach(count: groups * across, grain: 1) { piece, slot in
@@ -132,16 +132,19 @@ package enum PanelGEMM {
         let count = min(depth, inner.upperBound - first)
         packLeft(a, rows, first, count, into: packed)
         let right = scratch.right + (first - inner.lowerBound) * panels * tileColumns
+        // Each tile asks for its share of the panel that comes after its own.
+        let share = (count * tileColumns * tileRows + rows.count * 16 - 1) / (rows.count * 16) * 16
         for panel in part * panels / across..<(part + 1) * panels / across {
           for row in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
             let (column, beta) = (panel * tileColumns, first == inner.lowerBound ? beta : 1)
             let (left, right) = (packed + (row - rows.lowerBound) * count, right + column * count)
+            let next = right + count * tileColumns + (row - rows.lowerBound) / tileRows * share
             let isWhole = row + tileRows <= c.rows && column + tileColumns <= c.columns
             if isWhole, alpha == 1, beta == 0 || beta == 1 {
               let target = c.pointer + row * c.stride + column
-              tile(left, right, count, into: target, stride: c.stride, isAdded: beta == 1)
+              tile(left, right, count, next, share, into: target, stride: c.stride, isAdded: beta == 1)
             } else {
-              tile(left, right, count, into: sums, stride: tileColumns, isAdded: false)
+              tile(left, right, count, next, share, into: sums, stride: tileColumns, isAdded: false)
               add(sums, to: c, row, column, alpha, beta)
             }
           }
@@ -154,16 +157,23 @@ package enum PanelGEMM {
   private static func packLeft(
     _ a: Operand, _ rows: Range<Int>, _ first: Int, _ count: Int, into packed: UnsafeMutablePointer<Float>
   ) {
-    for start in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
-      let height = min(tileRows, rows.upperBound - start)
-      let output = packed + (start - rows.lowerBound) * count
-      let input = a.pointer + start * a.rowStride + first * a.columnStride
-      if a.rowStride == 1 {
-        // What is written beyond twelve elements the next ones replace.
-        let width = start + 16 <= rows.upperBound ? 16 : height
-        for k in 0..<count { output.store(input.load(k * a.columnStride, width), k * tileRows) }
-      } else {
-        packAcross(input, a.rowStride, height, count, into: output, width: tileRows)
+    if a.rowStride == 1 {
+      // What lies together is read together, whatever panel it is for.
+      for k in 0..<count {
+        let input = a.pointer + rows.lowerBound + (first + k) * a.columnStride
+        for i in stride(from: 0, to: rows.count, by: tileRows) {
+          let isWhole = i + tileRows <= rows.count
+          let column = isWhole ? input.load(i, tileRows) : input.load(i, rows.count - i)
+          mt_store_first(packed + i * count + k * tileRows, tileRows, column)
+        }
+      }
+    } else {
+      for start in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
+        let height = min(tileRows, rows.upperBound - start)
+        let input = a.pointer + start * a.rowStride + first * a.columnStride
+        packAcross(
+          input, a.rowStride, height, count, into: packed + (start - rows.lowerBound) * count, width: tileRows
+        )
       }
     }
   }
@@ -187,20 +197,26 @@ package enum PanelGEMM {
     }
   }
 
-  /// One tile of a product: (12, 32), rows `stride` apart, which may be added to what is there.
+  /// One tile of a product: (12, 32), rows `stride` apart, which may be added to what is there. Meanwhile `share` floats
+  /// that will be needed soon, at `next`, come into the second-level cache.
   private static func tile(
-    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int,
-    into sums: UnsafeMutablePointer<Float>, stride: Int, isAdded: Bool
+    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int, _ next: UnsafePointer<Float>,
+    _ share: Int, into sums: UnsafeMutablePointer<Float>, stride: Int, isAdded: Bool
   ) {
     var (r0, r1, r2, r3, r4, r5) = (Row(), Row(), Row(), Row(), Row(), Row())
     var (r6, r7, r8, r9, r10, r11) = (Row(), Row(), Row(), Row(), Row(), Row())
     var (a, b) = (a, b)
     // Between twelfths of the work rows of the result are asked for: they will be there once the sums are.
     let twelfth = (count + tileRows - 1) / tileRows
-    var (left, target) = (count, sums)
+    let lines = (share + 16 * tileRows - 1) / (16 * tileRows)
+    var (left, target, next) = (count, sums, next)
     while left > 0 {
       mt_prefetch(target)
       mt_prefetch(target + 16)
+      for _ in 0..<lines {
+        mt_prefetch(next)
+        next += 16
+      }
       for _ in 0..<min(left, twelfth) {
         let inputs = (b.vector(0), b.vector(16))
         r0.add(a[0], inputs)

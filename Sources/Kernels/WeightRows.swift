@@ -22,6 +22,11 @@ public struct WeightRows {
 
   func row(_ n: Int) -> UnsafeRawPointer { base + n * format.rowBytes(columns) }
 
+  /// Some of the rows.
+  public subscript(range: Range<Int>) -> WeightRows {
+    WeightRows(row(range.lowerBound), format: format, rows: range.count, columns: columns)
+  }
+
   /// Rows as floats.
   public func expand(_ range: Range<Int>, into output: UnsafeMutablePointer<Float>) {
     format.expand(row(range.lowerBound), into: output, count: range.count * columns)
@@ -82,9 +87,7 @@ public enum LinearKernels {
     }
     for start in stride(from: 0, to: weight.rows, by: panelRows) {
       let range = start..<min(weight.rows, start + panelRows)
-      let panel = WeightRows(
-        weight.row(start), format: weight.format, rows: range.count, columns: weight.columns)
-      panel.expandAll(into: scratch)
+      weight[range].expandAll(into: scratch)
       body(Matrix(scratch, rows: range.count, columns: weight.columns), range)
     }
   }

@@ -198,7 +198,10 @@ private struct Sizes {
   /// What exists for one layer at a time, with its gradients; or for one chunk of the head, if that is more.
   func temporary(_ rows: Int, _ checkpointing: Checkpointing) -> Int {
     let chunk = min(rows, feedForwardChunk)
-    let head = min(rows, max(1, Tensor.headChunkElements / vocabulary)) * vocabulary
+    // What the head is allowed, not how its parts come out: more rows never take less.
+    let head = max(
+      rows * Tensor.headTokens(rows: rows, vocabulary: vocabulary),
+      min(rows * vocabulary, Tensor.headChunkElements))
     let feedForwardAgain = chunk * (feedForward + 3 * intermediate + feedForwardAdapters / layers)
     let layer =
       switch checkpointing {

@@ -1,12 +1,19 @@
-// The head: log-probabilities of given tokens, without ever holding [tokens, vocabulary].
+// The head: log-probabilities of given tokens, without ever holding [rows, vocabulary].
 //
 // Policy gradient and next-token prediction are both coefficients on these numbers, so one backward pass through
 // this operation serves both objectives.
 import Kernels
 
 extension Tensor {
-  /// Logits that exist at a time, in elements: rows go through the head in chunks of this size.
+  /// Logits that exist at a time, in elements.
   package static let headChunkElements = 1 << 24
+
+  /// Tokens of the vocabulary whose logits exist at a time for so many rows: the head goes through parts of its weights, not
+  /// through parts of the rows, so that it reads weights and writes their gradients once.
+  public static func headTokens(rows: Int, vocabulary: Int) -> Int {
+    let block = LogitKernels.block
+    return Swift.min(vocabulary, Swift.max(1, headChunkElements / Swift.max(1, rows) / block) * block)
+  }
 
   /// log softmax(x·weightᵀ / temperature) at each row's target, and the entropy of that distribution.
   ///
@@ -35,53 +42,54 @@ extension Tensor {
     let master = try weight.tensor?.distinct(from: self)
     let x = contiguousCopyIfNeeded()
     let (result, logSums) = (Tensor(uninitialized: [entropy ? 2 : 1, N]), Storage(count: N))
-    let chunk = Swift.max(1, Swift.min(N, Self.headChunkElements / Swift.max(1, V)))
 
-    /// Calls `body` with the logits of one chunk of rows after another.
-    func forEachChunk(
+    /// Calls `body` with the logits of one part of the vocabulary after another.
+    func forEachPart(
       _ body: (
-        _ start: Int, _ rows: Matrix, _ logits: Matrix, _ weight: WeightRows,
-        _ scratch: UnsafeMutablePointer<Float>
+        _ tokens: Range<Int>, _ logits: Matrix, _ weight: WeightRows, _ scratch: UnsafeMutablePointer<Float>
       ) -> Void
     ) {
-      let (logits, w) = (Storage(count: chunk * V), weight.rows)
-      // The last chunk may have so few rows that its product is another kernel's.
+      let (count, w) = (Self.headTokens(rows: N, vocabulary: V), weight.rows)
+      let (logits, largest) = (Storage(count: N * count), w[0..<count])
       let scratch = Storage(
-        count: [
-          LinearKernels.scratchCount(rows: chunk, weight: w), LinearKernels.scratchCount(rows: 1, weight: w),
-          LinearKernels.scratchCount(rows: chunk, weight: w, backward: true),
-        ].max()!)
-      for start in stride(from: 0, to: N, by: chunk) {
-        let rows = Matrix(x.pointer + start * C, rows: Swift.min(chunk, N - start), columns: C)
-        let output = Matrix(logits.pointer, rows: rows.rows, columns: V)
-        LinearKernels.multiply(rows, w, into: output, scratch: scratch.pointer)
-        body(start, rows, output, w, scratch.pointer)
+        count: Swift.max(
+          LinearKernels.scratchCount(rows: N, weight: largest),
+          LinearKernels.scratchCount(rows: N, weight: largest, backward: true)))
+      for start in stride(from: 0, to: V, by: count) {
+        let tokens = start..<Swift.min(V, start + count)
+        let output = Matrix(logits.pointer, rows: N, columns: tokens.count)
+        LinearKernels.multiply(x.matrix, w[tokens], into: output, scratch: scratch.pointer)
+        body(tokens, output, w[tokens], scratch.pointer)
       }
     }
 
-    forEachChunk { start, _, logits, _, _ in
-      LogitKernels.logProbabilities(
-        logits, targets: targets[start...], inverseTemperatures: inverseTemperatures[start...],
-        logProbabilities: result.pointer + start, logSums: logSums.pointer + start,
-        entropies: entropy ? result.pointer + N + start : nil)
+    var sums = [LogitSums](repeating: LogitSums(), count: N)
+    forEachPart { tokens, logits, _, _ in
+      LogitKernels.add(
+        logits, first: tokens.lowerBound, targets: targets, inverseTemperatures: inverseTemperatures,
+        to: &sums, entropy: entropy)
+    }
+    for (n, sum) in sums.enumerated() {
+      (result.pointer[n], logSums.pointer[n]) = (sum.logProbability, sum.logSum)
+      if entropy { result.pointer[N + n] = sum.entropy }
     }
     let saved = result.detached()
     return result.recorded(.tokenLogProbs, [self] + (master.map { [$0] } ?? []), savesResult: entropy) { dy in
       self.withGradient { dx, betaX in
         Tensor.withGradient(of: master) { dw, betaW in
-          if N == 0, betaW == 0 { dw?.update(repeating: 0, count: V * C) }
-          forEachChunk { start, rows, logits, weight, scratch in
+          forEachPart { tokens, logits, weight, scratch in
             LogitKernels.logProbabilitiesBackward(
-              logits, targets: targets[start...], inverseTemperatures: inverseTemperatures[start...],
-              logSums: logSums.pointer + start, entropies: entropy ? saved.pointer + N + start : nil,
-              dlogProbabilities: dy.pointer + start, dentropies: entropy ? dy.pointer + N + start : nil)
+              logits, first: tokens.lowerBound, targets: targets, inverseTemperatures: inverseTemperatures,
+              logSums: logSums.pointer, entropies: entropy ? saved.pointer + N : nil,
+              dlogProbabilities: dy.pointer, dentropies: entropy ? dy.pointer + N : nil)
             if let dx {
-              let gradient = Matrix(dx + start * C, rows: rows.rows, columns: C)
-              LinearKernels.multiplyBack(logits, weight, into: gradient, beta: betaX, scratch: scratch)
+              LinearKernels.multiplyBack(
+                logits, weight, into: Matrix(dx, rows: N, columns: C),
+                beta: tokens.lowerBound == 0 ? betaX : 1, scratch: scratch)
             }
             if let dw {
-              let gradient = Matrix(dw, rows: V, columns: C)
-              BLAS.multiply(logits.transposed, rows, into: gradient, beta: start == 0 ? betaW : 1)
+              let gradient = Matrix(dw + tokens.lowerBound * C, rows: tokens.count, columns: C)
+              BLAS.multiply(logits.transposed, x.matrix, into: gradient, beta: betaW)
             }
           }
         }

@@ -39,22 +39,19 @@ import Kernels
     if columns > 2 { logits[2] = -.infinity }
     let targets = (0..<rows).map { Int32(($0 * 7) % columns == 2 ? 0 : ($0 * 7) % columns) }
     let inverses: [Float] = [1, 0.5, 2, 1.3]
-    var (logps, sums, entropies) = (
-      [Float](repeating: 0, count: rows), [Float](repeating: 0, count: rows),
-      [Float](repeating: 0, count: rows)
-    )
     var (work, gradient) = (logits, logits)
     let (dlogps, dentropies) = (random.floats(rows), random.floats(rows))
-    entropies.withUnsafeMutableBufferPointer { entropies in
-      LogitKernels.logProbabilities(
-        Matrix(&work, rows: rows, columns: columns), targets: targets[...],
-        inverseTemperatures: inverses[...],
-        logProbabilities: &logps, logSums: &sums, entropies: withEntropy ? entropies.baseAddress : nil)
+    var sums = [LogitSums](repeating: LogitSums(), count: rows)
+    LogitKernels.add(
+      Matrix(&work, rows: rows, columns: columns), first: 0, targets: targets, inverseTemperatures: inverses,
+      to: &sums, entropy: withEntropy)
+    let (logps, entropies) = (sums.map(\.logProbability), sums.map(\.entropy))
+    entropies.withUnsafeBufferPointer { entropies in
       dentropies.withUnsafeBufferPointer { dentropies in
         LogitKernels.logProbabilitiesBackward(
-          Matrix(&gradient, rows: rows, columns: columns), targets: targets[...],
-          inverseTemperatures: inverses[...], logSums: sums,
-          entropies: withEntropy ? UnsafePointer(entropies.baseAddress) : nil, dlogProbabilities: dlogps,
+          Matrix(&gradient, rows: rows, columns: columns), first: 0, targets: targets,
+          inverseTemperatures: inverses, logSums: sums.map(\.logSum),
+          entropies: withEntropy ? entropies.baseAddress : nil, dlogProbabilities: dlogps,
           dentropies: withEntropy ? dentropies.baseAddress : nil)
       }
     }
@@ -74,12 +71,58 @@ import Kernels
     }
   }
 
+  /// The sums of one row of logits for a target.
+  private func sums(_ logits: [Float], _ target: Int32 = 0, _ inverse: Float = 1) -> LogitSums {
+    var (work, sums) = (logits, LogitSums())
+    LogitKernels.add(
+      Matrix(&work, rows: 1, columns: logits.count), first: 0, targets: [target],
+      inverseTemperatures: [inverse], to: &sums, entropy: true)
+    // The forward pass leaves the logits alone.
+    #expect(zip(work, logits).allSatisfy { $0.bitPattern == $1.bitPattern })
+    return sums
+  }
+
   @Test func certainRows() {
-    var (logits, logp, sum, entropy): ([Float], Float, Float, Float) = ([500, -500, -.infinity, 0], 0, 0, 9)
-    LogitKernels.logProbabilities(
-      Matrix(&logits, rows: 1, columns: 4), targets: [0], inverseTemperatures: [1], logProbabilities: &logp,
-      logSums: &sum, entropies: &entropy)
-    #expect(logp == 0 && sum == 500 && entropy == 0)
+    let row = sums([500, -500, -.infinity, 0])
+    #expect(row.logProbability == 0 && row.logSum == 500 && row.entropy == 0)
+  }
+
+  @Test(arguments: [LogitKernels.block - 1, LogitKernels.block, 3 * LogitKernels.block + 7, 5000])
+  func partsOfTheVocabulary(columns: Int) {
+    var random = Random(UInt64(columns))
+    // Whole blocks lie far below and far above others, and one has no possible token.
+    var logits = random.floats(columns, in: -8...8)
+    for (i, shift) in ([-300, 40, -.infinity, 60] as [Float]).enumerated() {
+      for j in i * LogitKernels.block..<(i + 1) * LogitKernels.block where j < columns { logits[j] += shift }
+    }
+    for target in [0, columns / 2, columns - 1].map(Int32.init) {
+      let whole = sums(logits, target, 0.7)
+      let exact = reference(logits[...], 0.7)
+      expectClose([whole.entropy], [exact.entropy], 1e-5, "entropy")
+      expectClose([whole.logProbability], [exact.logps[Int(target)]], 3e-5, "log-probability")
+      let dlogp: Float = 0.3
+      var all = logits
+      LogitKernels.logProbabilitiesBackward(
+        Matrix(&all, rows: 1, columns: columns), first: 0, targets: [target], inverseTemperatures: [0.7],
+        logSums: [whole.logSum], entropies: nil, dlogProbabilities: [dlogp], dentropies: nil)
+      for length in [1, 2, 3].map({ $0 * LogitKernels.block }) {
+        var (parts, gradient) = (LogitSums(), [Float]())
+        for start in stride(from: 0, to: columns, by: length) {
+          var part = Array(logits[start..<min(columns, start + length)])
+          let matrix = Matrix(&part, rows: 1, columns: part.count)
+          LogitKernels.add(
+            matrix, first: start, targets: [target], inverseTemperatures: [0.7], to: &parts, entropy: true)
+          LogitKernels.logProbabilitiesBackward(
+            matrix, first: start, targets: [target], inverseTemperatures: [0.7], logSums: [whole.logSum],
+            entropies: nil, dlogProbabilities: [dlogp], dentropies: nil)
+          gradient += part
+        }
+        // The same bits, not only the same numbers.
+        #expect(parts.logProbability.bitPattern == whole.logProbability.bitPattern)
+        #expect(parts.logSum == whole.logSum && parts.entropy == whole.entropy)
+        #expect(gradient == all)
+      }
+    }
   }
 
   // MARK: Choosing a token
@@ -137,15 +180,10 @@ import Kernels
     expectClose(y, exact.logps, 1e-6, "log-softmax")
     LogitKernels.softmax(logits, into: &softmax, rows: 1, columns: columns)
     expectClose(softmax, exact.logps.map { exp($0) }, 1e-6, "softmax")
-    // The forward pass leaves the logits alone.
-    var (work, logp, sum, entropy): ([Float], Float, Float, Float) = (logits, 0, 0, .nan)
-    LogitKernels.logProbabilities(
-      Matrix(&work, rows: 1, columns: columns), targets: [0], inverseTemperatures: [1],
-      logProbabilities: &logp, logSums: &sum, entropies: &entropy)
-    #expect(work == logits)
-    expectClose([entropy], [exact.entropy], 2e-6, "entropy of \(columns)")
+    let row = sums(logits)
+    expectClose([row.entropy], [exact.entropy], 2e-6, "entropy of \(columns)")
     let drawn = LogitKernels.logProb(of: 0, logits, inverseTemperature: 1, columns)
-    #expect(abs(drawn - logp) <= 1e-5 * max(1, abs(logp)))
+    #expect(abs(drawn - row.logProbability) <= 1e-5 * max(1, abs(drawn)))
   }
 
   @Test func theFirstOfTheLargest() {
@@ -162,16 +200,13 @@ import Kernels
   }
 
   @Test func whatIsNoNumberIsSeen() {
-    for columns in [1, 16, 17, 40, 100] {
+    for columns in [1, 16, 17, 40, 100, 1500] {
       for bad in [Float.nan, .infinity] {
         var logits = [Float](repeating: 1, count: columns)
         logits[columns - 1] = bad
-        var (logp, sum, entropy): (Float, Float, Float) = (0, 0, 0)
-        LogitKernels.logProbabilities(
-          Matrix(&logits, rows: 1, columns: columns), targets: [0], inverseTemperatures: [0.5],
-          logProbabilities: &logp, logSums: &sum, entropies: &entropy)
-        #expect(logp.isNaN || logp == -.infinity || columns == 1)
-        #expect(entropy.isNaN)
+        let row = sums(logits, 0, 0.5)
+        #expect(row.logProbability.isNaN || row.logProbability == -.infinity || columns == 1)
+        #expect(row.entropy.isNaN)
         let (index, _) = LogitKernels.sample(logits, inverseTemperature: 1, uniform: 0.5, columns)
         #expect((0..<columns).contains(index))
       }

@@ -38,9 +38,6 @@ func train(_ report: Report, _ options: Options) throws {
   report.add("peak memory of training", peak, "GB", note: "gradients, but no optimiser's state yet")
 }
 
-/// Logits that exist at a time in the head, as `Tensor.tokenLogProbs` cuts it.
-private let headChunk = 1 << 24
-
 /// Multiplications and additions of all linear layers (forward, two gradients) and of the head, which computes its
 /// logits a second time in the backward pass.
 private func productFLOPs(_ model: CausalLM, rows: Int, scored: Int) -> Double {
@@ -63,8 +60,7 @@ private struct BareProducts {
   private typealias Layer = (x: Operand, y: Operand, w: Operand, dx: Operand, dw: Operand)
   private let layers: Int
   private let layer: [Layer]
-  private let scored: Int
-  private let chunk: Int
+  private let (vocabulary, part): (Int, Int)
   private let (hidden, logits, head, dhidden, dhead): (Operand, Operand, Operand, Operand, Operand)
 
   init(_ model: CausalLM, rows: Int, scored: Int) {
@@ -76,10 +72,9 @@ private struct BareProducts {
         dx: Operand(rows, inputs), dw: Operand(outputs, inputs)
       )
     }
-    self.scored = scored
-    chunk = min(scored, max(1, headChunk / V))
-    (hidden, logits, head) = (Operand(chunk, C), Operand(chunk, V), Operand(V, C))
-    (dhidden, dhead) = (Operand(chunk, C), Operand(V, C))
+    (vocabulary, part) = (V, Tensor.headTokens(rows: scored, vocabulary: V))
+    (hidden, logits, head) = (Operand(scored, C), Operand(scored, part), Operand(V, C))
+    (dhidden, dhead) = (Operand(scored, C), Operand(V, C))
   }
 
   func seconds() -> Double { withAllBLASThreads { time(compute) } }
@@ -88,13 +83,14 @@ private struct BareProducts {
     for _ in 0..<layers {
       for l in layer { plainProduct(l.x.matrix, l.w.matrix.transposed, into: l.y.matrix) }
     }
-    for start in stride(from: 0, to: scored, by: chunk) {
-      let n = min(chunk, scored - start)
-      plainProduct(hidden.first(n), head.matrix.transposed, into: logits.first(n))
-      plainProduct(hidden.first(n), head.matrix.transposed, into: logits.first(n))
-      plainProduct(logits.first(n), head.matrix, into: dhidden.first(n))
-      plainProduct(
-        logits.first(n).transposed, hidden.first(n), into: dhead.matrix, beta: start == 0 ? 0 : 1)
+    for start in stride(from: 0, to: vocabulary, by: part) {
+      let tokens = start..<min(vocabulary, start + part)
+      let (w, dw) = (head.rows(tokens), dhead.rows(tokens))
+      let logits = logits.firstColumns(tokens.count)
+      plainProduct(hidden.matrix, w.transposed, into: logits)
+      plainProduct(hidden.matrix, w.transposed, into: logits)
+      plainProduct(logits, w, into: dhidden.matrix, beta: start == 0 ? 0 : 1)
+      plainProduct(logits.transposed, hidden.matrix, into: dw)
     }
     for _ in 0..<layers {
       for l in layer {
@@ -111,7 +107,13 @@ private struct Operand {
 
   init(_ rows: Int, _ columns: Int) { tensor = Tensor.some([rows, columns]) }
 
-  var matrix: Matrix { first(tensor.shape[0]) }
+  var matrix: Matrix { rows(0..<tensor.shape[0]) }
 
-  func first(_ rows: Int) -> Matrix { Matrix(tensor.pointer, rows: rows, columns: tensor.shape[1]) }
+  func rows(_ range: Range<Int>) -> Matrix {
+    let columns = tensor.shape[1]
+    return Matrix(tensor.pointer + range.lowerBound * columns, rows: range.count, columns: columns)
+  }
+
+  /// As a matrix that has fewer columns, without gaps.
+  func firstColumns(_ count: Int) -> Matrix { Matrix(tensor.pointer, rows: tensor.shape[0], columns: count) }
 }
