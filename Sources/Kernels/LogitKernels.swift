@@ -65,9 +65,9 @@ public struct LogitSums {
 
 /// Kernels that read one row of V logits at a time.
 public enum LogitKernels {
-  /// Logits of a row that are looked at together. Parts of a vocabulary that begin at multiples of it give the same sums
-  /// however many they are.
-  public static let block = 512
+  /// Logits of a row that are looked at together: a token is then searched for in one block only, and parts of a
+  /// vocabulary that begin at multiples of it give the same sums however many they are.
+  public static let block = 256
 
   /// Takes logits of some tokens into account, for each row.
   ///
@@ -173,18 +173,15 @@ public enum LogitKernels {
 
   // MARK: Choosing a token
 
-  /// Logits that are looked at together; a token is then searched for in one block only.
-  private static let searchBlock = 256
-
   /// The first of the largest logits; 0 where one is NaN.
   public static func argmax(_ logits: UnsafePointer<Float>, _ V: Int) -> Int {
     var (best, start) = (-Float.infinity, 0)
-    for b in stride(from: 0, to: V, by: searchBlock) {
-      let peak = VectorKernels.maximum(logits + b, min(searchBlock, V - b))
+    for b in stride(from: 0, to: V, by: block) {
+      let peak = VectorKernels.maximum(logits + b, min(block, V - b))
       if peak.isNaN { return 0 }
       if peak > best { (best, start) = (peak, b) }
     }
-    return (start..<min(V, start + searchBlock)).first { logits[$0] == best } ?? 0
+    return (start..<min(V, start + block)).first { logits[$0] == best } ?? 0
   }
 
   /// log softmax(logits · inverseTemperature)[index].
@@ -203,13 +200,13 @@ public enum LogitKernels {
     _ logits: UnsafePointer<Float>, inverseTemperature: Float, uniform: Double, _ V: Int
   ) -> (index: Int, logProb: Float) {
     let peak = VectorKernels.maximum(logits, V) * inverseTemperature
-    let blocks = (V + searchBlock - 1) / searchBlock
+    let blocks = (V + block - 1) / block
     let (chosen, total) = withUnsafeTemporaryAllocation(of: Float.self, capacity: blocks) { sums in
       var total = 0.0
       for b in 0..<blocks {
-        let start = b * searchBlock
+        let start = b * block
         sums[b] = VectorKernels.sumOfExponentials(
-          logits + start, times: inverseTemperature, plus: -peak, min(searchBlock, V - start))
+          logits + start, times: inverseTemperature, plus: -peak, min(block, V - start))
         total += Double(sums[b])
       }
       let target = uniform * total
@@ -217,9 +214,9 @@ public enum LogitKernels {
       for b in 0..<blocks {
         let after = sum + Double(sums[b])
         if after > target {
-          let start = b * searchBlock
+          let start = b * block
           let inside = choose(
-            logits + start, inverseTemperature, -peak, min(searchBlock, V - start), target - sum)
+            logits + start, inverseTemperature, -peak, min(block, V - start), target - sum)
           return (inside.map { start + $0 }, total)
         }
         sum = after

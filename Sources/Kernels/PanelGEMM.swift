@@ -132,19 +132,19 @@ package enum PanelGEMM {
         let count = min(depth, inner.upperBound - first)
         packLeft(a, rows, first, count, into: packed)
         let right = scratch.right + (first - inner.lowerBound) * panels * tileColumns
-        // Each tile asks for its share of the panel that comes after its own.
-        let share = (count * tileColumns * tileRows + rows.count * 16 - 1) / (rows.count * 16) * 16
+        // Cache lines of the next panel that a tile asks for with each of its twelve rows, so that the group asks for all.
+        let lines = (count * tileColumns + rows.count * 16 - 1) / (rows.count * 16)
         for panel in part * panels / across..<(part + 1) * panels / across {
           for row in stride(from: rows.lowerBound, to: rows.upperBound, by: tileRows) {
             let (column, beta) = (panel * tileColumns, first == inner.lowerBound ? beta : 1)
             let (left, right) = (packed + (row - rows.lowerBound) * count, right + column * count)
-            let next = right + count * tileColumns + (row - rows.lowerBound) / tileRows * share
+            let next = right + count * tileColumns + (row - rows.lowerBound) * lines * 16
             let isWhole = row + tileRows <= c.rows && column + tileColumns <= c.columns
             if isWhole, alpha == 1, beta == 0 || beta == 1 {
               let target = c.pointer + row * c.stride + column
-              tile(left, right, count, next, share, into: target, stride: c.stride, isAdded: beta == 1)
+              tile(left, right, count, next, lines, into: target, stride: c.stride, isAdded: beta == 1)
             } else {
-              tile(left, right, count, next, share, into: sums, stride: tileColumns, isAdded: false)
+              tile(left, right, count, next, lines, into: sums, stride: tileColumns, isAdded: false)
               add(sums, to: c, row, column, alpha, beta)
             }
           }
@@ -197,18 +197,17 @@ package enum PanelGEMM {
     }
   }
 
-  /// One tile of a product: (12, 32), rows `stride` apart, which may be added to what is there. Meanwhile `share` floats
-  /// that will be needed soon, at `next`, come into the second-level cache.
+  /// One tile of a product: (12, 32), rows `stride` apart, which may be added to what is there. Meanwhile
+  /// twelve times `lines` cache lines from `next` on, which will be needed soon, come into the second-level cache.
   private static func tile(
     _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int, _ next: UnsafePointer<Float>,
-    _ share: Int, into sums: UnsafeMutablePointer<Float>, stride: Int, isAdded: Bool
+    _ lines: Int, into sums: UnsafeMutablePointer<Float>, stride: Int, isAdded: Bool
   ) {
     var (r0, r1, r2, r3, r4, r5) = (Row(), Row(), Row(), Row(), Row(), Row())
     var (r6, r7, r8, r9, r10, r11) = (Row(), Row(), Row(), Row(), Row(), Row())
     var (a, b) = (a, b)
     // Between twelfths of the work rows of the result are asked for: they will be there once the sums are.
     let twelfth = (count + tileRows - 1) / tileRows
-    let lines = (share + 16 * tileRows - 1) / (16 * tileRows)
     var (left, target, next) = (count, sums, next)
     while left > 0 {
       mt_prefetch(target)

@@ -12,7 +12,7 @@ public struct MemoryPlan: Sendable {
   public private(set) var optimizer = 0
   /// Intermediate results that the forward pass keeps.
   public private(set) var activations = 0
-  /// What is computed again, or exists for one layer or one chunk of the head at a time.
+  /// What is computed again, or exists for one layer or one part of the head at a time.
   public private(set) var temporary = 0
   /// What is computed again.
   public private(set) var checkpointing = Checkpointing.off
@@ -195,7 +195,7 @@ private struct Sizes {
     }
   }
 
-  /// What exists for one layer at a time, with its gradients; or for one chunk of the head, if that is more.
+  /// What exists for one layer at a time, with its gradients; or for one part of the head, if that is more.
   func temporary(_ rows: Int, _ checkpointing: Checkpointing) -> Int {
     let chunk = min(rows, feedForwardChunk)
     // What the head is allowed, not how its parts come out: more rows never take less.

@@ -57,9 +57,9 @@ extension Tensor {
           LinearKernels.scratchCount(rows: N, weight: largest, backward: true)))
       for start in stride(from: 0, to: V, by: count) {
         let tokens = start..<Swift.min(V, start + count)
-        let output = Matrix(logits.pointer, rows: N, columns: tokens.count)
-        LinearKernels.multiply(x.matrix, w[tokens], into: output, scratch: scratch.pointer)
-        body(tokens, output, w[tokens], scratch.pointer)
+        let (part, output) = (w[tokens], Matrix(logits.pointer, rows: N, columns: tokens.count))
+        LinearKernels.multiply(x.matrix, part, into: output, scratch: scratch.pointer)
+        body(tokens, output, part, scratch.pointer)
       }
     }
 
