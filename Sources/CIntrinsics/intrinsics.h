@@ -4,6 +4,8 @@
 // that they cannot say, it is used.
 #pragma once
 #include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -22,6 +24,7 @@ typedef int16_t mt_short16 __attribute__((ext_vector_type(16)));
 typedef uint8_t mt_byte16 __attribute__((ext_vector_type(16)));
 typedef int8_t mt_char16 __attribute__((ext_vector_type(16)));
 typedef int32_t mt_int16 __attribute__((ext_vector_type(16)));
+typedef uint32_t mt_word16 __attribute__((ext_vector_type(16)));
 typedef uint8_t mt_byte64 __attribute__((ext_vector_type(64)));
 typedef _Float16 mt_half16 __attribute__((ext_vector_type(16)));
 
@@ -420,6 +423,95 @@ static inline __attribute__((always_inline)) int32_t mt_round_to_bytes(mt_float1
 static inline __attribute__((always_inline)) float mt_largest_magnitude(mt_float16 low, mt_float16 high) {
   return __builtin_reduce_max(mt_larger(__builtin_elementwise_abs(low), __builtin_elementwise_abs(high)));
 }
+
+// Matrix registers (AMX): tiles 0 to 3 hold the sums of a product of 32 rows by 32 columns, the others its operands.
+
+/// Two vectors as three registers' rows of bfloat16 numbers, `stride` floats apart, whose sum they are: the largest parts
+/// first. Elements of the first vector are in the low halves of words.
+static inline __attribute__((always_inline)) void mt_split(mt_float16 low, mt_float16 high, float *p, long stride) {
+  mt_int16 first, second, words;
+  for (int part = 0; part < 3; ++part) {
+    __builtin_memcpy(&first, &low, 64);
+    __builtin_memcpy(&second, &high, 64);
+    // To the nearest; what the last part gets has no more bits, and NaN stays NaN.
+    if (part < 2) first += 0x8000, second += 0x8000;
+    second &= (int32_t)0xffff0000;
+    words = (mt_int16)((mt_word16)first >> 16) | second;
+    __builtin_memcpy(p + part * stride, &words, 64);
+    if (part == 2) break;
+    first &= (int32_t)0xffff0000;
+    low -= (mt_float16)first;
+    high -= (mt_float16)second;
+  }
+}
+
+#if defined(__AMX_BF16__)
+#define MT_MATRIX_TILES 1
+
+/// Asks the kernel for the registers, for all threads of the process; 0 if it agrees.
+static inline long mt_request_tiles(void) { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
+
+/// Gives the calling thread registers of sixteen rows of 64 bytes.
+static inline void mt_begin_tiles(void) {
+  static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+  } config = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+  _tile_loadconfig(&config);
+}
+
+/// Gives them back.
+static inline void mt_end_tiles(void) { _tile_release(); }
+
+static inline void mt_clear_tiles(void) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+
+/// Writes the sums to memory, rows `stride` floats apart.
+static inline void mt_store_tiles(float *p, long stride) {
+  _tile_stored(0, p, 4 * stride);
+  _tile_stored(1, p + 16, 4 * stride);
+  _tile_stored(2, p + 16 * stride, 4 * stride);
+  _tile_stored(3, p + 16 * stride + 16, 4 * stride);
+}
+
+/// Adds the products of 32 rows with 32 columns, 32 elements of each: for both halves of each operand three registers, the
+/// parts of `mt_split`. Small products come first, and each needs one new pair of registers.
+static inline void mt_multiply_tiles(const float *a, const float *b) {
+#define MT_LOAD_LEFT(part) _tile_loadd(4, a + 256 * part, 64), _tile_loadd(5, a + 256 * (3 + part), 64)
+#define MT_LOAD_RIGHT(part) _tile_loadd(6, b + 256 * part, 64), _tile_loadd(7, b + 256 * (3 + part), 64)
+#define MT_ADD_PRODUCTS() \
+  _tile_dpbf16ps(0, 4, 6), _tile_dpbf16ps(1, 4, 7), _tile_dpbf16ps(2, 5, 6), _tile_dpbf16ps(3, 5, 7)
+  MT_LOAD_LEFT(0);
+  MT_LOAD_RIGHT(2);
+  MT_ADD_PRODUCTS();
+  MT_LOAD_RIGHT(1);
+  MT_ADD_PRODUCTS();
+  MT_LOAD_LEFT(1);
+  MT_ADD_PRODUCTS();
+  MT_LOAD_RIGHT(0);
+  MT_ADD_PRODUCTS();
+  MT_LOAD_LEFT(2);
+  MT_ADD_PRODUCTS();
+  MT_LOAD_LEFT(0);
+  MT_ADD_PRODUCTS();
+#undef MT_LOAD_LEFT
+#undef MT_LOAD_RIGHT
+#undef MT_ADD_PRODUCTS
+}
+#else
+#define MT_MATRIX_TILES 0
+static inline long mt_request_tiles(void) { return -1; }
+static inline void mt_begin_tiles(void) {}
+static inline void mt_end_tiles(void) {}
+static inline void mt_clear_tiles(void) {}
+static inline void mt_store_tiles(float *p, long stride) {}
+static inline void mt_multiply_tiles(const float *a, const float *b) {}
+#endif
 
 /// CRC-32C (Castagnoli) of `count` bytes after others whose CRC is `crc`, 0 for none: an instruction where there is one.
 static inline uint32_t mt_crc32c(uint32_t crc, const void *p, long count) {

@@ -83,6 +83,9 @@ public enum BLAS {
       replacedCore: after == before ? nil : before, isVerified: productIsRight())
   }()
 
+  /// Whether large products are those of the processor's matrix registers (AMX).
+  public static var usesAMX: Bool { PanelGEMM.registers.last == .matrices }
+
   /// `c = alpha · a · b + beta · c`. Transposed operands are read in place.
   ///
   /// Each piece of `c` is computed on one thread of our own pool: a thread that others hold up then takes fewer of them.
@@ -93,8 +96,8 @@ public enum BLAS {
     guard c.rows * c.columns * inner > smallestCut else {
       return product(a, b, into: c, alpha: alpha, beta: beta)
     }
-    if PanelGEMM.isUsable {
-      return PanelGEMM.multiply(a, b, into: c, alpha: alpha, beta: beta)
+    if let registers = PanelGEMM.registers.last {
+      return PanelGEMM.multiply(a, b, into: c, alpha: alpha, beta: beta, with: registers)
     }
     let rows = pieceLength(c.rows, longest: c.rows > 4096 ? 512 : 256, least: 2)
     let columns = pieceLength(c.columns, longest: 768, least: 1)

@@ -27,11 +27,12 @@ func run(_ words: [String]) -> Int32 {
   }
 }
 
-/// `OpenBLAS 0.3.21 SkylakeX · 2 threads`
+/// `OpenBLAS 0.3.21 SkylakeX, AMX · 2 threads`
 func engineSummary() -> String {
   let blas = BLAS.prepare()
   let threads = ThreadPool.shared.threadCount
-  return "OpenBLAS \(blas.version) \(blas.core) · \(threads) thread\(threads == 1 ? "" : "s")"
+  return
+    "OpenBLAS \(blas.version) \(blas.core)\(BLAS.usesAMX ? ", AMX" : "") · \(threads) thread\(threads == 1 ? "" : "s")"
 }
 
 private func printInfo() throws {

@@ -1,4 +1,5 @@
 // OpenBLAS after its repair, and products in all transpositions.
+import Glibc
 import TestSupport
 import Testing
 
@@ -98,27 +99,83 @@ import Kernels
   }
 
   /// As threads would have it: their number decides how small the pieces are.
-  @Test(.enabled(if: PanelGEMM.isUsable), arguments: [false, true])
-  func bitsDoNotDependOnTheCut(isTransposed: Bool) {
+  @Test(arguments: PanelGEMM.registers, [false, true])
+  func bitsDoNotDependOnTheCut(registers: PanelGEMM.Registers, isTransposed: Bool) {
     var random = Random(3)
     let (m, n, k) = (211, 333, 1000)
-    var (a, b) = (random.floats(m * k), random.floats(k * n))
+    let (a, b) = (random.floats(m * k), random.floats(k * n))
     let results = [1, 8, 64, 1000].map { pieces in
-      var c = [Float](repeating: .nan, count: m * n)
-      a.withUnsafeMutableBufferPointer { a in
-        b.withUnsafeMutableBufferPointer { b in
-          c.withUnsafeMutableBufferPointer { c in
-            let x = Matrix(a.baseAddress!, rows: isTransposed ? k : m, columns: isTransposed ? m : k)
-            PanelGEMM.multiply(
-              isTransposed ? x.transposed : x, Matrix(b.baseAddress!, rows: k, columns: n),
-              into: Matrix(c.baseAddress!, rows: m, columns: n), alpha: 1, beta: 0, pieces: pieces)
-          }
-        }
-      }
-      return c
+      Self.product(a, b, m, n, k, isTransposed: isTransposed, with: registers, pieces: pieces)
     }
     #expect(results[0].allSatisfy { $0.isFinite })
     for result in results { #expect(result == results[0]) }
+  }
+
+  /// Matrix registers multiply numbers of 8 bits: the parts that floats are split into must give what floats give.
+  @Test(.enabled(if: PanelGEMM.registers.contains(.matrices)), arguments: [false, true])
+  func matrixRegistersAreAsExactAsVectors(isTransposed: Bool) {
+    var random = Random(4)
+    let (m, n, k) = (96, 130, 1100)
+    // Of one magnitude, and of very different ones, where a part that is lost would show.
+    for spread in [Float(0), 20] {
+      let a = zip(random.floats(m * k), random.floats(m * k)).map { $0 * exp2f(spread * $1) }
+      let b = zip(random.floats(k * n), random.floats(k * n)).map { $0 * exp2f(spread * $1) }
+      var (exact, size) = ([Double](), [Double]())
+      for i in 0..<m {
+        for j in 0..<n {
+          var (sum, magnitude) = (0.0, 0.0)
+          for p in 0..<k {
+            let term = Double(isTransposed ? a[p * m + i] : a[i * k + p]) * Double(b[p * n + j])
+            sum += term
+            magnitude += abs(term)
+          }
+          exact.append(sum)
+          size.append(magnitude)
+        }
+      }
+      /// The largest and the mean error, as a part of what the terms' magnitudes add up to.
+      func errors(_ registers: PanelGEMM.Registers) -> (largest: Double, mean: Double) {
+        let values = Self.product(a, b, m, n, k, isTransposed: isTransposed, with: registers)
+        let errors = values.indices.map { abs(Double(values[$0]) - exact[$0]) / size[$0] }
+        return (errors.max()!, errors.reduce(0, +) / Double(errors.count))
+      }
+      let (vectors, matrices) = (errors(.vectors), errors(.matrices))
+      #expect(matrices.mean <= 1.1 * vectors.mean, "\(matrices), vectors \(vectors)")
+      #expect(matrices.largest <= 1.5 * vectors.largest, "\(matrices), vectors \(vectors)")
+    }
+  }
+
+  /// What is not a number shows in all results that it is part of, and in no other.
+  @Test(arguments: PanelGEMM.registers, [Float.nan, .infinity, -Float(bitPattern: 0x7fff_ffff)])
+  func productsOfWhatIsNotFinite(registers: PanelGEMM.Registers, value: Float) {
+    var random = Random(5)
+    let (m, n, k) = (70, 60, 100)
+    var a = random.floats(m * k)
+    a[37 * k + 41] = value
+    let result = Self.product(a, random.floats(k * n), m, n, k, isTransposed: false, with: registers)
+    for i in 0..<m {
+      for j in 0..<n { #expect(result[i * n + j].isFinite == (i != 37), "\(i), \(j)") }
+    }
+  }
+
+  /// `a · b` in whole tiles, a (m, k) or transposed from (k, m).
+  private static func product(
+    _ a: [Float], _ b: [Float], _ m: Int, _ n: Int, _ k: Int, isTransposed: Bool,
+    with registers: PanelGEMM.Registers, pieces: Int = 4
+  ) -> [Float] {
+    var (a, b, c) = (a, b, [Float](repeating: .nan, count: m * n))
+    a.withUnsafeMutableBufferPointer { a in
+      b.withUnsafeMutableBufferPointer { b in
+        c.withUnsafeMutableBufferPointer { c in
+          let x = Matrix(a.baseAddress!, rows: isTransposed ? k : m, columns: isTransposed ? m : k)
+          PanelGEMM.multiply(
+            isTransposed ? x.transposed : x, Matrix(b.baseAddress!, rows: k, columns: n),
+            into: Matrix(c.baseAddress!, rows: m, columns: n), alpha: 1, beta: 0, with: registers,
+            pieces: pieces)
+        }
+      }
+    }
+    return c
   }
 
   @Test func productsOfEmptyMatricesDoNothing() {

@@ -85,7 +85,7 @@ import Testing
     let version = try midtrain(["--version"])
     #expect(
       version.output.contains(
-        /^midtrain 0\.\d+ · OpenBLAS [\d.]+ \w+ · \d+ threads? · Lua 5\.4\nprocessor  .+\nbuild      release\n/
+        /^midtrain 0\.\d+ · OpenBLAS [\d.]+ \w+(?:, AMX)? · \d+ threads? · Lua 5\.4\nprocessor  .+\nbuild      release\n/
       ))
     #expect(try midtrain(["-h"]).output.hasPrefix("usage: midtrain"))
     let info = try midtrain(["info"])

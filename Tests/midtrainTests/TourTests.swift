@@ -47,7 +47,7 @@ import Testing
     // Entropies are reported now and then.
     text.split(separator: "\n").filter { !$0.hasPrefix("entropies of ") }.map { line in
       String(line)
-        .replacing(/OpenBLAS \S+ \w+ · \d+ threads?/, with: "OpenBLAS")
+        .replacing(/OpenBLAS \S+ \w+(?:, AMX)? · \d+ threads?/, with: "OpenBLAS")
         .replacing(/-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?: (?:s|min|h) left)?/, with: "#")
         .replacing(/[\u{2800}-\u{28FF}█▉▊▋▌▍▎▏]+/, with: "~")
         .replacing(/[ ~]+/, with: " ")
