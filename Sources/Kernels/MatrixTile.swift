@@ -4,8 +4,8 @@
 // A float of 24 bits is exactly the sum of three bfloat16 numbers of 8 bits: x = x₁ + x₂ + x₃, each at most 2⁻⁸ of the one
 // before. Of the nine products of two such sums the six with indices that add up to 4 or less are computed, each exactly, and
 // added up in f32; the other three are below 2⁻²⁴ of the whole, as an f32 product's rounding error is. So the result is as
-// exact as that of multiply-adds in f32 (a test compares both with double precision) and comes twice as fast: a
-// tile instruction does sixteen times the work of a vector's. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial
+// exact as that of multiply-adds in f32 (a test compares both with double precision). An instruction does sixteen times
+// the work of a vector's, so six of them for one leave more than twice the peak. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial
 // Intelligence Datatype For Higher-Precision Computations" (arXiv:1904.06376).
 //
 // Two differences from multiply-adds: an infinite element makes NaN of the results that it is part of, and what is below
@@ -47,9 +47,8 @@ enum MatrixTile: PanelTile {
   ) {
     for i in stride(from: 0, to: height, by: rows) {
       pack(
-        a.from(i, 0).pointer, laneStride: a.rowStride, innerStride: a.columnStride, min(rows, height - i),
-        count,
-        isLeft: true, into: packed + i * length(count))
+        a.pointer + i * a.rowStride, laneStride: a.rowStride, innerStride: a.columnStride,
+        min(rows, height - i), count, isLeft: true, into: packed + i * length(count))
     }
   }
 
@@ -64,8 +63,7 @@ enum MatrixTile: PanelTile {
   /// A panel of rows of the left operand or columns of the right one (lanes).
   private static func pack(
     _ input: UnsafePointer<Float>, laneStride: Int, innerStride: Int, _ width: Int, _ count: Int,
-    isLeft: Bool,
-    into packed: UnsafeMutablePointer<Float>
+    isLeft: Bool, into packed: UnsafeMutablePointer<Float>
   ) {
     withUnsafeTemporaryAllocation(byteCount: 4 * step * lanes, alignment: 64) { memory in
       let block = memory.bindMemory(to: Float.self).baseAddress!
@@ -85,8 +83,7 @@ enum MatrixTile: PanelTile {
   /// places in the inner size of the right one, two of which, sixteen apart, share a word.
   private static func pack(
     _ input: UnsafePointer<Float>, _ laneStride: Int, _ innerStride: Int, _ width: Int, _ count: Int,
-    isLeft: Bool,
-    _ block: UnsafeMutablePointer<Float>, into output: UnsafeMutablePointer<Float>
+    isLeft: Bool, _ block: UnsafeMutablePointer<Float>, into output: UnsafeMutablePointer<Float>
   ) {
     // Rows as memory has them or, where it does not have all of them or across them, a copy in a block.
     let (height, length) = isLeft ? (lanes, step) : (step, lanes)
