@@ -1,12 +1,12 @@
 // The tile of processors that multiply matrices: AMX, whose registers hold 16 × 16 sums, 16 × 32 bfloat16 numbers of the
 // left operand or 32 × 16 of the right one.
 //
-// A float of 24 bits is exactly the sum of three bfloat16 numbers of 8 bits: x = x₁ + x₂ + x₃, each at most 2⁻⁸ of the one
-// before. Of the nine products of two such sums the six with indices that add up to 4 or less are computed, each exactly, and
-// added up in f32; the other three are below 2⁻²⁴ of the whole, as an f32 product's rounding error is. So the result is as
-// exact as that of multiply-adds in f32 (a test compares both with double precision). An instruction does sixteen times
-// the work of a vector's, so six of them for one leave more than twice the peak. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial
-// Intelligence Datatype For Higher-Precision Computations" (arXiv:1904.06376).
+// A float of 24 bits is exactly the sum of three bfloat16 numbers of 8 bits: x = x₁ + x₂ + x₃, each at most 2⁻⁸ of the
+// one before. Of the nine products of two such sums the six with indices that add up to 4 or less are computed, each
+// exactly, and added up in f32; the other three are below 2⁻²⁴ of the whole, as an f32 product's rounding error is. So the
+// result is as exact as that of multiply-adds in f32 (a test compares both with double precision). An instruction does
+// sixteen times the work of a vector's, so six of them for one leave more than twice the peak. Henry, Tang and Heinecke,
+// "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations" (arXiv:1904.06376).
 //
 // Two differences from multiply-adds: an infinite element makes NaN of the results that it is part of, and what is below
 // 2⁻¹²⁶ counts as 0.
