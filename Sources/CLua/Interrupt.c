@@ -111,23 +111,45 @@ void clua_stop_worker(int stop) { atomic_store(&worker_stop, stop); }
 
 // ---- SIGTERM
 
+// Whatever runs, a background job or what is shielded, too: the top level saves and ends the process.
+static void end_all(void) {
+  atomic_fetch_add(&presses, 2);
+  arm(atomic_load(&running));
+}
+
+static void usual_termination(void) {
+  struct sigaction usual = { .sa_handler = SIG_DFL };
+  sigaction(SIGTERM, &usual, NULL);
+}
+
 static void terminate(int signal) {
+  if (!pthread_equal(pthread_self(), lua_thread)) {
+    pthread_kill(lua_thread, signal);
+    return;
+  }
   int none = 0;
   if (!atomic_compare_exchange_strong(&terminated, &none, signal)) {  // again: somebody is in a hurry
-    struct sigaction usual = { .sa_handler = SIG_DFL };
-    sigaction(SIGTERM, &usual, NULL);
+    usual_termination();
     raise(signal);
     return;
   }
+  if (!atomic_load(&holders)) end_all();
   wake_up();
 }
 
 int clua_hold_termination(int change) {
-  int before = atomic_fetch_add(&holders, change), now = before + change;
-  if ((before == 0) != (now == 0) && !atomic_load(&terminated)) {
-    struct sigaction action = { .sa_handler = now ? terminate : SIG_DFL };
+  int now = atomic_fetch_add(&holders, change) + change;
+  if (change > 0 && now == 1 && !atomic_load(&terminated)) {
+    struct sigaction action = { .sa_handler = terminate };
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
+  }
+  if (change < 0 && now == 0) {
+    int attended = clua_is_attended(), signal = atomic_load(&terminated);
+    // At a prompt nobody would end the process; elsewhere the top level does, with what was made in the meantime.
+    if (attended) usual_termination();
+    if (attended && signal) raise(signal);
+    if (!attended && signal) end_all();
   }
   return now;
 }

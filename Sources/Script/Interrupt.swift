@@ -14,6 +14,12 @@ package enum Interrupt {
   /// Whether Ctrl-C was pressed since the last `clear()`.
   package static var isPending: Bool { clua_interrupt_level() > 0 }
 
+  /// The signal that asked the process to end while somebody could still save something, or nil.
+  package static var termination: Int32? {
+    let signal = clua_is_terminated()
+    return signal == 0 ? nil : signal
+  }
+
   /// A person sits at a prompt: Ctrl-C never ends a run that could be saved, it stops the evaluation.
   package static func expectPerson() { clua_set_attended() }
 

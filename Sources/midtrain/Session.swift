@@ -3,7 +3,7 @@ import Kernels
 import Script
 
 /// Runs what the command line asks for and gives the exit status: 0, 1 after an error, 2 for wrong usage, 130
-/// after Ctrl-C.
+/// after Ctrl-C, 143 after SIGTERM.
 func run(_ words: [String]) -> Int32 {
   let invocation: Invocation
   do {
@@ -56,8 +56,8 @@ private struct Session {
       try runScripts(invocation)
     } catch let error as ScriptError where error.kind == .interrupted {
       Terminal.report("\(error)")
-      if !invocation.isInteractive { leave(130) }
       Interrupt.clear()
+      if !invocation.isInteractive { end(by: Interrupt.termination ?? SIGINT) }
     } catch {
       Terminal.report("\(error)")
       if !invocation.isInteractive { leave(1) }
@@ -67,6 +67,18 @@ private struct Session {
       leave(0)
     }
     return state.scheduler.reportedFailures == 0 ? 0 : 1
+  }
+
+  /// Ends the process because of a signal. Runs that are between two steps are saved, unless there is another one.
+  private func end(by signal: Int32) -> Never {
+    do {
+      try state.run(
+        "local run = package.loaded['midtrain.run'] if run then run.save_all '\(signal == SIGINT ? "SIGINT" : "SIGTERM")' end",
+        name: "=(end)")
+    } catch {
+      Terminal.report("\(error)")
+    }
+    leave(128 + signal)
   }
 
   /// Ends the process while jobs may still run: they are cancelled and come to their ends, unless Ctrl-C is pressed

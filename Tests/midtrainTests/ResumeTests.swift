@@ -79,6 +79,41 @@ import Testing
     #expect(try timelessMetrics(path) == timelessMetrics(home.path + "/calm/metrics.jsonl"))
   }
 
+  /// So does a signal that meets a script between two steps, whatever it does there.
+  @Test(arguments: ["while true do end", "mid.sleep(600)", "while true do pcall(mid.sleep, 600) end"], [SIGTERM, SIGINT])
+  func terminatedWhileNoStepIsTaken(_ pastime: String, signal: Int32) throws {
+    let home = Home()
+    let script = try home.write(
+      tinyRun + """
+        local run = mid.rmt(mid.options.merged(tiny, { steps = 3, save_steps = 0 }))
+        local isResumed = run.t > 0
+        run:step(isResumed and 1 or 2)
+        if not isResumed then
+          io.stderr:write("between\\n")
+          \(pastime)
+        end
+        """, to: "run.lua")
+    let process = home.process(["run", script, "--out", "ended"])
+    let errors = Pipe()
+    process.standardError = errors
+    process.standardOutput = FileHandle.nullDevice
+    try process.run()
+    var said = ""
+    while !said.contains("between") {
+      let bytes = errors.fileHandleForReading.availableData
+      try #require(!bytes.isEmpty, "\(said)")
+      said += String(decoding: bytes, as: UTF8.self)
+    }
+    kill(process.processIdentifier, signal)
+    said += String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    #expect(process.terminationReason == .exit && process.terminationStatus == 128 + signal)
+    let name = signal == SIGTERM ? "SIGTERM" : "SIGINT"
+    #expect(said.contains("run: ended by \(name) after step 2, which is saved; resume = true goes on"), "\(said)")
+    let rest = try midtrain(["run", script, "--out", "ended", "--resume"], home: home)
+    #expect(rest.status == 0 && rest.output.contains("going on after step 2 of 3"), "\(rest.errors)")
+  }
+
   /// A step that Ctrl-C ended does not keep SIGTERM from ending the process.
   @Test func anInterruptedStepHoldsNothing() throws {
     let home = Home()

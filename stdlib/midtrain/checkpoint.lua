@@ -80,6 +80,22 @@ function checkpoint.save(own, dir)
   mid.rename(temporary, dir)
 end
 
+--- Saves runs that a signal ends, and says so.
+---@param runs midtrain.Run[]
+---@param signal string its name
+function checkpoint.save_all(runs, signal)
+  for _, run in ipairs(runs) do
+    -- Half a step's state belongs to no step.
+    if run.t > 0 and not run.is_stepping then
+      local ok, problem = pcall(run.checkpoint, run)
+      io.stderr:write(("run: ended by %s after step %d%s\n"):format(signal, run.t,
+        not run.out and "; without out nothing is saved"
+        or ok and ", which is saved; resume = true goes on"
+        or (", which could not be saved: %s"):format(problem)))
+    end
+  end
+end
+
 -- A metric at a step, or before it if it is not computed at every step.
 local function value_at(rows, name, step)
   for t = step, 1, -1 do

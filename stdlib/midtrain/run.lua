@@ -183,6 +183,13 @@ function run.having(states)
   return found
 end
 
+--- Saves what a signal ends between two steps.
+---@param signal string its name
+function run.save_all(signal)
+  local runs = run.having { ready = true, running = true, paused = true, stopped = true }
+  checkpoint.save_all(runs, signal)
+end
+
 -- Whose line of progress it is, where there are several runs.
 local function named(own)
   if #run.having { running = true } < 2 then return "" end
@@ -269,8 +276,7 @@ local function advance(self, last, pausable)
   local signal, holders = mid.is_terminated()
   -- The last of several runs that are saved ends the process.
   if ok and signal and holders == 1 then
-    io.stderr:write(("run: ended by %s after step %d%s\n"):format(signal, own.t,
-      own.out and ", which is saved; resume = true goes on" or "; without out nothing is saved"))
+    run.save_all(signal)
     os.exit(signal == "SIGINT" and 130 or 143)
   end
   if own.policy.options.progress then progress.finish() end

@@ -98,7 +98,8 @@ void clua_hold_interrupts(int hold);
 // cancelled job for one on the worker thread.
 int clua_should_stop(void);
 // SIGTERM, and SIGINT where no person sits at a prompt: while anybody holds them, the first one is noted and ends
-// nothing; a second one does. `change` is 1, -1 or 0; gives how many hold them then.
+// nothing; a second one does. Afterwards they interrupt whatever runs, so that the top level can save what is not saved;
+// only at a prompt SIGTERM ends the process as usual. `change` is 1, -1 or 0; gives how many hold them then.
 int clua_hold_termination(int change);
 int clua_is_terminated(void);   // the signal's number, or 0
 void clua_set_attended(void);   // a person sits at a prompt
