@@ -426,23 +426,34 @@ static inline __attribute__((always_inline)) float mt_largest_magnitude(mt_float
 
 // Matrix registers (AMX): tiles 0 to 3 hold the sums of a product of 32 rows by 32 columns, the others its operands.
 
+/// The bfloat16 numbers nearest to a vector's, as floats. NaN stays NaN.
+static inline __attribute__((always_inline)) mt_float16 mt_round_to_bfloat16(mt_float16 x) {
+  mt_int16 bits;
+  __builtin_memcpy(&bits, &x, 64);
+  bits = (bits + 0x8000) & (int32_t)0xffff0000;
+  __builtin_memcpy(&x, &bits, 64);
+  return x;
+}
+
+/// Writes two vectors of bfloat16 numbers to `p`, those of the first one in the low halves of words.
+static inline __attribute__((always_inline)) void mt_store_upper_halves(mt_float16 low, mt_float16 high, float *p) {
+  mt_word16 words, upper;
+  __builtin_memcpy(&words, &low, 64);
+  __builtin_memcpy(&upper, &high, 64);
+  words = words >> 16 | (upper & 0xffff0000);
+  __builtin_memcpy(p, &words, 64);
+}
+
 /// Two vectors as three registers' rows of bfloat16 numbers, `stride` floats apart, whose sum they are: the largest parts
 /// first. Elements of the first vector are in the low halves of words.
 static inline __attribute__((always_inline)) void mt_split(mt_float16 low, mt_float16 high, float *p, long stride) {
-  mt_int16 first, second, words;
-  for (int part = 0; part < 3; ++part) {
-    __builtin_memcpy(&first, &low, 64);
-    __builtin_memcpy(&second, &high, 64);
-    // To the nearest; what the last part gets has no more bits, and NaN stays NaN.
-    if (part < 2) first += 0x8000, second += 0x8000;
-    second &= (int32_t)0xffff0000;
-    words = (mt_int16)((mt_word16)first >> 16) | second;
-    __builtin_memcpy(p + part * stride, &words, 64);
-    if (part == 2) break;
-    first &= (int32_t)0xffff0000;
-    low -= (mt_float16)first;
-    high -= (mt_float16)second;
-  }
+  mt_float16 first = mt_round_to_bfloat16(low), second = mt_round_to_bfloat16(high);
+  mt_store_upper_halves(first, second, p);
+  low -= first, high -= second;
+  first = mt_round_to_bfloat16(low), second = mt_round_to_bfloat16(high);
+  mt_store_upper_halves(first, second, p + stride);
+  // What is left has no more bits.
+  mt_store_upper_halves(low - first, high - second, p + 2 * stride);
 }
 
 #if defined(__AMX_BF16__)
@@ -479,30 +490,72 @@ static inline void mt_store_tiles(float *p, long stride) {
   _tile_stored(3, p + 16 * stride + 16, 4 * stride);
 }
 
+#define MT_LOAD_LEFT(half, part) _tile_loadd(4 + half, a + 256 * (3 * half + part), 64)
+#define MT_LOAD_RIGHT(half, part) _tile_loadd(6 + half, b + 256 * (3 * half + part), 64)
+#define MT_ADD_PRODUCT(left, right) _tile_dpbf16ps(2 * left + right, 4 + left, 6 + right)
+
+/// Loads what `mt_multiply_tiles` starts with.
+static inline void mt_load_tiles(const float *a, const float *b) {
+  MT_LOAD_LEFT(0, 0);
+  MT_LOAD_RIGHT(0, 2);
+  MT_LOAD_LEFT(1, 0);
+  MT_LOAD_RIGHT(1, 2);
+}
+
 /// Adds the products of 32 rows with 32 columns, 32 elements of each: for both halves of each operand three registers, the
-/// parts of `mt_split`. Small products come first, and each needs one new pair of registers.
-static inline void mt_multiply_tiles(const float *a, const float *b) {
-#define MT_LOAD_LEFT(part) _tile_loadd(4, a + 256 * part, 64), _tile_loadd(5, a + 256 * (3 + part), 64)
-#define MT_LOAD_RIGHT(part) _tile_loadd(6, b + 256 * part, 64), _tile_loadd(7, b + 256 * (3 + part), 64)
-#define MT_ADD_PRODUCTS() \
-  _tile_dpbf16ps(0, 4, 6), _tile_dpbf16ps(1, 4, 7), _tile_dpbf16ps(2, 5, 6), _tile_dpbf16ps(3, 5, 7)
-  MT_LOAD_LEFT(0);
-  MT_LOAD_RIGHT(2);
-  MT_ADD_PRODUCTS();
-  MT_LOAD_RIGHT(1);
-  MT_ADD_PRODUCTS();
-  MT_LOAD_LEFT(1);
-  MT_ADD_PRODUCTS();
-  MT_LOAD_RIGHT(0);
-  MT_ADD_PRODUCTS();
-  MT_LOAD_LEFT(2);
-  MT_ADD_PRODUCTS();
-  MT_LOAD_LEFT(0);
-  MT_ADD_PRODUCTS();
+/// parts of `mt_split`. Small products come first, and each needs one new pair of registers, which are loaded as soon as
+/// they are free: at the end those that the next step starts with, `ahead` floats further.
+static inline void mt_multiply_tiles(const float *a, const float *b, long ahead) {
+  // Parts 1 and 3, counted from 1.
+  MT_ADD_PRODUCT(0, 0);
+  MT_ADD_PRODUCT(1, 0);
+  MT_LOAD_RIGHT(0, 1);
+  MT_ADD_PRODUCT(0, 1);
+  MT_ADD_PRODUCT(1, 1);
+  MT_LOAD_RIGHT(1, 1);
+  // 1 and 2.
+  MT_ADD_PRODUCT(0, 0);
+  MT_ADD_PRODUCT(1, 0);
+  MT_ADD_PRODUCT(0, 1);
+  MT_LOAD_LEFT(0, 1);
+  MT_ADD_PRODUCT(1, 1);
+  MT_LOAD_LEFT(1, 1);
+  // 2 and 2.
+  MT_ADD_PRODUCT(0, 0);
+  MT_ADD_PRODUCT(0, 1);
+  MT_ADD_PRODUCT(1, 0);
+  MT_LOAD_RIGHT(0, 0);
+  MT_ADD_PRODUCT(1, 1);
+  MT_LOAD_RIGHT(1, 0);
+  // 2 and 1.
+  MT_ADD_PRODUCT(0, 0);
+  MT_ADD_PRODUCT(1, 0);
+  MT_ADD_PRODUCT(0, 1);
+  MT_LOAD_LEFT(0, 2);
+  MT_ADD_PRODUCT(1, 1);
+  MT_LOAD_LEFT(1, 2);
+  // 3 and 1.
+  MT_ADD_PRODUCT(0, 0);
+  MT_ADD_PRODUCT(0, 1);
+  MT_LOAD_LEFT(0, 0);
+  MT_ADD_PRODUCT(1, 0);
+  MT_ADD_PRODUCT(1, 1);
+  MT_LOAD_LEFT(1, 0);
+  // 1 and 1.
+  a += ahead;
+  b += ahead;
+  MT_ADD_PRODUCT(0, 0);
+  MT_ADD_PRODUCT(0, 1);
+  MT_LOAD_LEFT(0, 0);
+  MT_ADD_PRODUCT(1, 0);
+  MT_LOAD_RIGHT(0, 2);
+  MT_ADD_PRODUCT(1, 1);
+  MT_LOAD_LEFT(1, 0);
+  MT_LOAD_RIGHT(1, 2);
+}
 #undef MT_LOAD_LEFT
 #undef MT_LOAD_RIGHT
-#undef MT_ADD_PRODUCTS
-}
+#undef MT_ADD_PRODUCT
 #else
 #define MT_MATRIX_TILES 0
 static inline long mt_request_tiles(void) { return -1; }
@@ -510,7 +563,8 @@ static inline void mt_begin_tiles(void) {}
 static inline void mt_end_tiles(void) {}
 static inline void mt_clear_tiles(void) {}
 static inline void mt_store_tiles(float *p, long stride) {}
-static inline void mt_multiply_tiles(const float *a, const float *b) {}
+static inline void mt_load_tiles(const float *a, const float *b) {}
+static inline void mt_multiply_tiles(const float *a, const float *b, long ahead) {}
 #endif
 
 /// CRC-32C (Castagnoli) of `count` bytes after others whose CRC is `crc`, 0 for none: an instruction where there is one.

@@ -127,8 +127,9 @@ enum MatrixTile: PanelTile {
     let perStep = (lines + steps - 1) / steps
     var (a, b, next) = (a, b, next)
     mt_clear_tiles()
-    for _ in 0..<steps {
-      mt_multiply_tiles(a, b)
+    mt_load_tiles(a, b)
+    for i in 1...steps {
+      mt_multiply_tiles(a, b, i < steps ? stepCount : 0)
       for _ in 0..<perStep {
         mt_prefetch(next)
         next += 16
