@@ -22,7 +22,7 @@ enum MatrixTile: PanelTile {
   static var rows: Int { 32 }
   static var columns: Int { 32 }
   static var depth: Int { 768 }
-  static var group: ClosedRange<Int> { 2...8 }
+  static var group: ClosedRange<Int> { 4...8 }
   static let scratch = PanelScratch(MatrixTile.self)
 
   /// Elements of the inner size that one instruction takes.
@@ -69,6 +69,13 @@ enum MatrixTile: PanelTile {
       let block = memory.bindMemory(to: Float.self).baseAddress!
       var output = packed
       for k in stride(from: 0, to: count, by: step) {
+        // Lines that do not follow each other, which the processor does not ask for by itself, of the step after the next.
+        if innerStride > 1 {
+          for next in k + 2 * step..<k + 3 * step {
+            mt_prefetch(input + next * innerStride)
+            mt_prefetch(input + next * innerStride + lanes)
+          }
+        }
         for lane in stride(from: 0, to: rows, by: lanes) {
           pack(
             input + lane * laneStride + k * innerStride, laneStride, innerStride,

@@ -29,7 +29,7 @@ protocol PanelTile {
   static var columns: Int { get }
   /// Most of the inner size that a panel has.
   static var depth: Int { get }
-  /// How many panels of the left operand a thread packs at a time, but for the last.
+  /// How many panels of the left operand meet one of the right one.
   static var group: ClosedRange<Int> { get }
   /// Memory for the panels of products that are done.
   static var scratch: PanelScratch { get }

@@ -98,17 +98,24 @@ import Kernels
     }
   }
 
-  /// As threads would have it: their number decides how small the pieces are.
+  /// As threads would have it: their number decides how small the pieces are, and the rows who packs them.
   @Test(arguments: PanelGEMM.registers, [false, true])
   func bitsDoNotDependOnTheCut(registers: PanelGEMM.Registers, isTransposed: Bool) {
     var random = Random(3)
-    let (m, n, k) = (211, 333, 1000)
-    let (a, b) = (random.floats(m * k), random.floats(k * n))
-    let results = [1, 8, 64, 1000].map { pieces in
-      Self.product(a, b, m, n, k, isTransposed: isTransposed, with: registers, pieces: pieces)
+    let (few, n, k) = (211, 333, 1000)
+    let many = few + 1024 * ThreadPool.shared.threadCount
+    let (a, b) = (random.floats(many * k), random.floats(k * n))
+    let rows = [few, many].map { m in
+      let results = [1, 8, 64, 1000].map { pieces in
+        // The first rows of `a` or, transposed, numbers of their own.
+        Self.product(
+          Array(a.prefix(m * k)), b, m, n, k, isTransposed: isTransposed, with: registers, pieces: pieces)
+      }
+      #expect(results[0].allSatisfy { $0.isFinite })
+      for result in results { #expect(result == results[0]) }
+      return Array(results[0].prefix(few * n))
     }
-    #expect(results[0].allSatisfy { $0.isFinite })
-    for result in results { #expect(result == results[0]) }
+    if !isTransposed { #expect(rows[0] == rows[1]) }
   }
 
   /// Matrix registers multiply numbers of 8 bits: the parts that floats are split into must give what floats give.
