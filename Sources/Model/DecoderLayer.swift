@@ -84,8 +84,8 @@ struct DecoderLayer {
   private let up, down: Linear
   private let config: ModelConfig
 
-  /// Rows that go through a feed-forward layer at a time when it is computed again: enough for efficient products.
-  static let feedForwardRows = 512
+  /// Most rows that go through a feed-forward layer at a time when it is computed again. Products with fewer are slower.
+  static let feedForwardRows = 4096
 
   /// Takes the weights by their names within the layer.
   init(_ config: ModelConfig, vector: (String) -> Tensor?, linear: (String) -> Linear) {

@@ -5,8 +5,8 @@ extension Tensor {
   /// `body` of this tensor, of which only the input is kept: what lies between is computed again in the backward pass.
   ///
   /// - Parameters:
-  ///   - rowsAtATime: for a computation that treats each row by itself: so many rows go through it at a time, both
-  ///     times, so that memory for what lies between does not grow with their number.
+  ///   - rowsAtATime: for a computation that treats each row by itself: no more rows than this go through it at a time,
+  ///     both times, so that memory for what lies between does not grow with their number.
   ///   - isValueNeeded: false where only the gradients are wanted; then the result holds no values.
   ///   - body: gives a tensor of its argument's shape; the flag says whether its values are needed. It is called
   ///     again later and must do the same then.
@@ -15,7 +15,9 @@ extension Tensor {
     _ body: @escaping (_ x: Tensor, _ isValueNeeded: Bool) throws -> Tensor
   ) throws -> Tensor {
     let rows = shape[0]
-    let chunk = Swift.max(1, rowsAtATime ?? rows)
+    // Parts of one size, none of which is so small that its products are slow.
+    let parts = rowsAtATime.map { Swift.max(1, (rows + $0 - 1) / $0) } ?? 1
+    let chunk = Swift.max(1, (rows + parts - 1) / parts)
     let x = contiguousCopyIfNeeded().detached()
     func part(_ start: Int) throws -> Tensor { try x.sliced(dim: 0, start..<Swift.min(rows, start + chunk)) }
     let result = try Tape.withoutRecording {

@@ -80,7 +80,9 @@ import Testing
   }
 
   /// So does a signal that meets a script between two steps, whatever it does there.
-  @Test(arguments: ["while true do end", "mid.sleep(600)", "while true do pcall(mid.sleep, 600) end"], [SIGTERM, SIGINT])
+  @Test(
+    arguments: ["while true do end", "mid.sleep(600)", "while true do pcall(mid.sleep, 600) end"],
+    [SIGTERM, SIGINT])
   func terminatedWhileNoStepIsTaken(_ pastime: String, signal: Int32) throws {
     let home = Home()
     let script = try home.write(
@@ -109,7 +111,8 @@ import Testing
     process.waitUntilExit()
     #expect(process.terminationReason == .exit && process.terminationStatus == 128 + signal)
     let name = signal == SIGTERM ? "SIGTERM" : "SIGINT"
-    #expect(said.contains("run: ended by \(name) after step 2, which is saved; resume = true goes on"), "\(said)")
+    #expect(
+      said.contains("run: ended by \(name) after step 2, which is saved; resume = true goes on"), "\(said)")
     let rest = try midtrain(["run", script, "--out", "ended", "--resume"], home: home)
     #expect(rest.status == 0 && rest.output.contains("going on after step 2 of 3"), "\(rest.errors)")
   }
