@@ -86,6 +86,12 @@ public enum BLAS {
   /// Whether large products are those of the processor's matrix registers (AMX).
   public static var usesAMX: Bool { PanelGEMM.registers.last == .matrices }
 
+  /// What products run on: `OpenBLAS 0.3.21 SkylakeX, AMX`.
+  public static var summary: String {
+    let status = prepare()
+    return "OpenBLAS \(status.version) \(status.core)\(usesAMX ? ", AMX" : "")"
+  }
+
   /// `c = alpha · a · b + beta · c`. Transposed operands are read in place.
   ///
   /// Each piece of `c` is computed on one thread of our own pool: a thread that others hold up then takes fewer of them.

@@ -111,7 +111,8 @@ extension Registry {
       "hold_termination",
       """
       Holds SIGTERM, and Ctrl-C where there is no prompt, until `release_termination`: it is noted (`is_terminated`), \
-      and whoever holds it ends the process when its work is saved. A second signal ends it at once.
+      and whoever holds it ends the process when its work is saved. A second signal ends it at once. Where nobody holds \
+      them any more, they interrupt what runs, and runs are saved.
       """, example: "mid.hold_termination()"
     ) { _ in
       clua_hold_termination(1)
@@ -159,7 +160,8 @@ extension Registry {
       "info",
       """
       What the engine runs on: `blas` (library and version), `core` (its kernels), `verified` (whether they compute right \
-      products), `threads`, `processor`, `build`, `version`.
+      products), `amx` (whether large ones use the processor's matrix registers), `threads`, `processor`, `build`, \
+      `version`.
       """,
       returns: "table", example: "print(mid.info().core)"
     ) { call in
@@ -167,8 +169,8 @@ extension Registry {
       return try call.return(
         [
           "blas": "OpenBLAS \(blas.version)", "core": blas.core, "verified": blas.isVerified,
-          "threads": ThreadPool.shared.threadCount, "processor": processorName, "build": buildName,
-          "version": midtrainVersion,
+          "amx": BLAS.usesAMX, "threads": ThreadPool.shared.threadCount, "processor": processorName,
+          "build": buildName, "version": midtrainVersion,
         ] as Table)
     }
 

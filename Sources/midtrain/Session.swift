@@ -29,10 +29,8 @@ func run(_ words: [String]) -> Int32 {
 
 /// `OpenBLAS 0.3.21 SkylakeX, AMX · 2 threads`
 func engineSummary() -> String {
-  let blas = BLAS.prepare()
   let threads = ThreadPool.shared.threadCount
-  return
-    "OpenBLAS \(blas.version) \(blas.core)\(BLAS.usesAMX ? ", AMX" : "") · \(threads) thread\(threads == 1 ? "" : "s")"
+  return "\(BLAS.summary) · \(threads) thread\(threads == 1 ? "" : "s")"
 }
 
 private func printInfo() throws {
@@ -69,7 +67,7 @@ private struct Session {
     return state.scheduler.reportedFailures == 0 ? 0 : 1
   }
 
-  /// Ends the process because of a signal. Runs that are between two steps are saved, unless there is another one.
+  /// Ends the process because of a signal, once runs that are between two steps are saved. A second signal ends it at once.
   private func end(by signal: Int32) -> Never {
     do {
       try state.run(

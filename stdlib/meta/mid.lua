@@ -89,7 +89,7 @@ function mid.remove(path) end
 ---@param status? integer 0 for success
 function mid.exit(status) end
 
---- Holds SIGTERM, and Ctrl-C where there is no prompt, until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process when its work is saved. A second signal ends it at once.
+--- Holds SIGTERM, and Ctrl-C where there is no prompt, until `release_termination`: it is noted (`is_terminated`), and whoever holds it ends the process when its work is saved. A second signal ends it at once. Where nobody holds them any more, they interrupt what runs, and runs are saved.
 ---
 ---     mid.hold_termination()
 function mid.hold_termination() end
@@ -116,7 +116,7 @@ function mid.hold_interrupts() end
 ---     local held <close> = setmetatable({}, { __close = mid.release_interrupts })
 function mid.release_interrupts() end
 
---- What the engine runs on: `blas` (library and version), `core` (its kernels), `verified` (whether they compute right products), `threads`, `processor`, `build`, `version`.
+--- What the engine runs on: `blas` (library and version), `core` (its kernels), `verified` (whether they compute right products), `amx` (whether large ones use the processor's matrix registers), `threads`, `processor`, `build`, `version`.
 ---
 ---     print(mid.info().core)
 ---@return table

@@ -85,8 +85,8 @@ end
 ---@param signal string its name
 function checkpoint.save_all(runs, signal)
   for _, run in ipairs(runs) do
-    -- Half a step's state belongs to no step.
-    if run.t > 0 and not run.is_stepping then
+    -- Half a step's state belongs to no step, and what never began has none.
+    if not run.is_stepping and (run.t > 0 or run.status ~= "ready") then
       local ok, problem = pcall(run.checkpoint, run)
       io.stderr:write(("run: ended by %s after step %d%s\n"):format(signal, run.t,
         not run.out and "; without out nothing is saved"

@@ -24,7 +24,8 @@ local function products()
     error(("%s computes wrong products with its core %s on this machine; another may be right, for "
       .. "example OPENBLAS_CORETYPE=Haswell"):format(info.blas, info.core), 0)
   end
-  return ("%s %s, %d threads, %s"):format(info.blas, info.core, info.threads, info.processor)
+  return ("%s %s%s, %d threads, %s"):format(info.blas, info.core, info.amx and ", AMX" or "", info.threads,
+    info.processor)
 end
 
 local config = {

@@ -48,8 +48,7 @@ final class Report {
 
   /// The first lines of a topic.
   func heading(_ topic: String) {
-    let blas = BLAS.prepare()
-    print("\n== \(topic) · OpenBLAS \(blas.version) \(blas.core) · \(ThreadPool.shared.threadCount) threads")
+    print("\n== \(topic) · \(BLAS.summary) · \(ThreadPool.shared.threadCount) threads")
     printLine("", "ours", "peer", "ratio", "target", "")
   }
 
